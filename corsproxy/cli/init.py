@@ -1,0 +1,69 @@
+"""`corsproxy init`: a short commented configuration file to start from.
+
+Here:  the file's text, and where it goes.
+Never: overwriting what is there, unless told so.
+"""
+
+import json
+from pathlib import Path
+
+import click
+
+from corsproxy.cli.main import HELP_OPTIONS
+from corsproxy.config.schema import json_schema
+
+__all__ = ["STARTER", "init"]
+
+_SCHEMA_NAME = "corsproxy.schema.json"
+_SCHEMA_LINE = f"# yaml-language-server: $schema={_SCHEMA_NAME}\n"
+
+STARTER = """\
+# corsproxy puts a CORS policy in front of an API. Try it: corsproxy check && corsproxy run
+# Every key is explained in docs/configuration.md.
+
+listen: 127.0.0.1:8080          # where browsers connect; 0.0.0.0:8080 in a container
+admin: 127.0.0.1:8081           # health and metrics; off = nowhere
+
+policies:
+  web:
+    allow_origins:              # scheme, host and port as the browser shows them, without a path
+      - https://app.example.com
+      - http://localhost:5173   # a dev server
+    allow_methods: [GET, POST, PUT, PATCH, DELETE]
+    allow_headers: [content-type, authorization]
+    expose_headers: [X-Total-Count]
+    allow_credentials: true     # scripts may send cookies
+    max_age: 10m                # how long browsers may remember a preflight
+
+routes:                         # the first that matches serves the request
+  - name: api
+    match:
+      path: /
+    upstream: http://127.0.0.1:9000
+    cors: web
+"""
+
+
+@click.command(context_settings=HELP_OPTIONS)
+@click.argument("file", default="corsproxy.yaml", type=click.Path(dir_okay=False))
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option("--with-schema", is_flag=True, help=f"Also write {_SCHEMA_NAME} beside it, for editors.")
+@click.pass_context
+def init(ctx: click.Context, file: str, force: bool, with_schema: bool) -> None:
+    """Write a commented configuration file to start from (default: corsproxy.yaml)."""
+    path = Path(file)
+    texts = {path: STARTER}
+    if with_schema:
+        schema = path.with_name(_SCHEMA_NAME)
+        texts = {path: _SCHEMA_LINE + STARTER, schema: json.dumps(json_schema(), indent=2) + "\n"}
+    taken = [str(target) for target in texts if target.exists()]
+    if taken and not force:
+        click.echo(f"corsproxy: {' and '.join(taken)} exists already; --force overwrites", err=True)
+        ctx.exit(1)
+    for target, text in texts.items():
+        try:
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            click.echo(f"corsproxy: cannot write {target}: {error.strerror}", err=True)
+            ctx.exit(1)
+        click.echo(f"wrote {target}", err=True)

@@ -1,0 +1,84 @@
+"""`corsproxy`: one command with verbs.
+
+Here:  which verb lives where. Only the chosen verb's module is imported: `healthcheck` runs every few seconds
+       in a container, and must not pay for a server.
+Never: what a verb does.
+"""
+
+import difflib
+import importlib
+from typing import Any
+
+import click
+
+from corsproxy import __version__
+
+__all__ = ["HELP_OPTIONS", "cli", "main"]
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+_VERBS = {
+    "run": ("corsproxy.cli.run:command", "Serve."),
+    "demo": (
+        "corsproxy.cli.demo:demo",
+        "Show it working on this machine.",
+    ),
+    "check": ("corsproxy.cli.check:check", "Name every problem in a configuration file."),
+    "init": ("corsproxy.cli.init:init", "Write a commented configuration file to start from."),
+    "schema": ("corsproxy.cli.schema:schema", "Print the JSON Schema of the configuration file."),
+    "version": ("corsproxy.cli.version:version", "Print what runs: corsproxy, Python and the parts below."),
+    "healthcheck": (
+        "corsproxy.cli.healthcheck:healthcheck",
+        "Ask a running proxy whether it is ready; exit 0 or 1.",
+    ),
+}
+
+
+class _Verbs(click.Group):
+    """A group that knows its verbs by name, and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        if cmd_name not in _VERBS:
+            return None
+        module, _, name = _VERBS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        """The list of verbs, without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, says) for verb, (_, says) in _VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verb = args[0]
+        if verb not in _VERBS and not verb.startswith("-"):
+            near = difflib.get_close_matches(verb.lower(), _VERBS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"verbs: {', '.join(_VERBS)}"
+            ctx.fail(f"no such verb '{verb}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings=HELP_OPTIONS,
+    invoke_without_command=True,
+    subcommand_metavar="VERB [ARGS]...",
+    epilog="`corsproxy VERB --help` says more about one of them.",
+)
+@click.version_option(__version__, prog_name="corsproxy", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """A reverse proxy that puts a correct, explainable CORS policy in front of an API."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(2)
+
+
+def main(**extra: Any) -> None:  # Any: click's own options, for tests
+    """The entry point of the command."""
+    cli.main(prog_name="corsproxy", **extra)

@@ -1,0 +1,114 @@
+"""The findings of one load: problems gathered while the file is read, checked and compiled.
+
+Here:  where each value of the document stands, what was found wrong, and which parts are broken already.
+Never: rules. Whoever finds a problem says it here, in its own words.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from corsproxy.config.problems import Path, Problem, Severity, path_text
+
+__all__ = ["Findings", "Mark", "Mistake", "Place"]
+
+
+class Mark(NamedTuple):
+    """A position in the file, 1-based, columns in characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands, and how it was spelled there."""
+
+    value: Mark
+    key: Mark | None = None  # None in a list
+    text: str | None = None  # a scalar as written; None for lists and mappings
+    plain: bool = False  # written without quotes
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong with one value; the caller knows where it stands."""
+
+    code: str
+    message: str
+    remedy: str = ""
+    severity: Severity = "error"
+
+
+_START = Place(Mark(1, 1))
+
+
+@dataclass(slots=True)
+class Findings:
+    """Everything known about one file, besides its content."""
+
+    file: str
+    places: dict[Path, Place] = field(default_factory=dict)
+    _problems: list[Problem] = field(default_factory=list)
+    _broken: set[Path] = field(default_factory=set)
+    _seen: set[tuple[str, Path]] = field(default_factory=set)
+
+    def place(self, path: Path) -> Place:
+        """Where a path stands; for one that is not in the document, where its nearest parent does."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, _START)
+
+    def line(self, path: Path) -> int:
+        """The line to name for an entry: that of its key where it has one."""
+        place = self.place(path)
+        return (place.key or place.value).line
+
+    def add(self, path: Path, mistake: Mistake, *, on_key: bool = False, on_parent: bool = False) -> None:
+        """Note a mistake once per place and code; silent where this part of the file is broken already.
+
+        on_key: point at the key instead of the value.
+        on_parent: name the block around it, for a key that is unknown or missing.
+        """
+        if self.is_broken(path) or (mistake.code, path) in self._seen:
+            return
+        self._seen.add((mistake.code, path))
+        place = self.place(path)
+        mark = place.key if on_key and place.key else place.value
+        self.add_at(mark, path[:-1] if on_parent else path, mistake)
+
+    def adopt(self, other: "Findings") -> None:
+        """Take over everything that another load step found."""
+        self.places |= other.places
+        self._problems += other._problems
+        self._broken |= other._broken
+        self._seen |= other._seen
+
+    def add_at(self, mark: Mark, path: Path, mistake: Mistake) -> None:
+        """Note a mistake at a position of its own, such as a syntax error."""
+        self._problems.append(
+            Problem(
+                mistake.severity, mistake.code, self.file, mark.line, mark.column,
+                path_text(path), mistake.message, mistake.remedy,
+            )
+        )  # fmt: skip
+
+    def break_off(self, path: Path) -> None:
+        """Mark a part as unusable: what depends on it is not reported a second time."""
+        self._broken.add(path)
+
+    def is_broken(self, path: Path) -> bool:
+        """True when this value, something in it, or something around it, could not be used."""
+        return any(_is_within(path, broken) or _is_within(broken, path) for broken in self._broken)
+
+    @property
+    def error_count(self) -> int:
+        """Errors so far; warnings do not count."""
+        return sum(problem.severity == "error" for problem in self._problems)
+
+    def problems(self) -> list[Problem]:
+        """Everything found, in file order."""
+        return sorted(self._problems, key=lambda problem: (problem.line, problem.column))
+
+
+def _is_within(path: Path, block: Path) -> bool:
+    return path[: len(block)] == block

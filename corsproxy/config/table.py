@@ -1,0 +1,142 @@
+"""The frozen table that serves requests: what `config.compile` makes and `proxy` reads.
+
+Here:  plain values, everything joined beforehand. Nothing in a table ever changes; a reload builds another.
+Never: YAML, pydantic, positions in files beyond `Route.line`, counters, connections.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from corsproxy.cors.policy import CorsPolicy
+
+__all__ = ["Address", "Drain", "Endpoint", "Limits", "Log", "Match", "Route", "Table", "Timeouts", "Upstream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener is: a TCP host and port, or a Unix socket path."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""  # Unix socket; then host and port are empty
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is written, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "pretty", "json", "combined"] = "auto"
+    access: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How the process stops."""
+
+    delay: float = 0.0  # seconds between "not ready" and "no longer accepting"
+    timeout: float = 25.0  # seconds for what is in flight
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds."""
+
+    connect: float = 5.0
+    response: float = 60.0
+    idle: float = 300.0
+    client_head: float = 10.0
+    keepalive: float = 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes and counts; 0 = no limit where the design says so."""
+
+    request_head: int = 32 * 1024
+    request_fields: int = 100
+    request_body: int = 0
+    in_flight: int = 0
+    connections: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of an upstream."""
+
+    scheme: Literal["http", "https"]
+    host: str  # without brackets; "" for a Unix socket
+    port: int
+    path: str = ""  # Unix socket
+
+    @property
+    def authority(self) -> bytes:
+        """The Host field for this endpoint: the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host or "localhost"
+        plain = not self.port or self.port == {"http": 80, "https": 443}[self.scheme]
+        return (host if plain else f"{host}:{self.port}").encode("ascii")
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"http+unix://{self.path}"
+        return f"{self.scheme}://{self.authority.decode('ascii')}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upstream:
+    """Where requests go. One given as a URL in a route is named by that URL."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    host: Literal["upstream", "preserve"] | bytes = "upstream"  # bytes = a literal Host
+    max_connections: int = 0  # per endpoint, 0 = no limit
+    retries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a route asks of a request. Paths are canonical: unreserved characters decoded."""
+
+    path: bytes = b"/"  # prefix on segment boundaries
+    path_exact: bytes | None = None
+    path_regex: re.Pattern[bytes] | None = None  # whole path
+    hosts: tuple[bytes, ...] = ()  # lower case, without port; b"*.example.com" for subdomains; () = any
+    methods: frozenset[bytes] = frozenset()  # empty = any
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # lower-case name, exact value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """One entry of the routing table, with everything that applies to it."""
+
+    name: str
+    index: int  # place in the file, from 0
+    line: int  # 1-based line of the entry in the file; 0 = not from a file
+    match: Match
+    upstream: Upstream
+    base_path: bytes  # path of the upstream URL, prepended to the request's; b"" = none
+    strip_prefix: bytes  # b"" = none
+    policy: CorsPolicy | None  # None = `cors: off`
+    timeouts: Timeouts
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Everything that serves requests, made from one file."""
+
+    routes: tuple[Route, ...]
+    policies: tuple[CorsPolicy, ...]  # in file order: named ones, then inline ones of routes
+    listen: Address
+    admin: Address | None = None
+    log: Log = field(default_factory=Log)
+    drain: Drain = field(default_factory=Drain)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    file: str = ""  # the path as given; "-" = standard input; "" = built in code

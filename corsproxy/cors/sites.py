@@ -1,0 +1,52 @@
+"""Sites: who stands behind a host name, by the public suffix list.
+
+Here:  is a name one under which strangers register theirs; what part of an origin belongs to one owner.
+Never: used while serving. The list takes a moment to read, so it is read on first use, when a file is loaded.
+"""
+
+from functools import cache
+from ipaddress import ip_address
+
+from publicsuffixlist import PublicSuffixList
+
+from corsproxy.cors.origins import DEFAULT_PORTS, Origin, is_ipv4, is_loopback_host
+
+__all__ = ["LOOPBACK", "PRIVATE", "is_public_suffix", "site_of"]
+
+# Sites that are no names: hosts of the client's own machine, and addresses that only a local network reaches.
+LOOPBACK = b"(loopback)"
+PRIVATE = b"(private network)"
+
+
+@cache
+def _suffixes(*, icann_only: bool = False) -> PublicSuffixList:
+    return PublicSuffixList(only_icann=icann_only)
+
+
+def is_public_suffix(host: bytes) -> bool:
+    """Is this name on the list: a domain such as `com` or `github.io`, where anyone can have a name?
+
+    Names that the list does not know (`internal`, `test`) are not: nobody sells names there.
+    """
+    name = host.decode("ascii").removesuffix(".")
+    return _suffixes().publicsuffix(name, accept_unknown=False) == name
+
+
+def site_of(origin: Origin, *, icann_only: bool = False) -> tuple[bytes, bytes]:
+    """Scheme and registrable domain of an origin: two origins of one site have one owner.
+
+    icann_only: leave out the suffixes that companies have entered for their customers, such as `vercel.app`.
+    """
+    if origin.scheme not in DEFAULT_PORTS:
+        return origin.scheme, b""  # an app or an extension: its host is nothing that could be registered
+    return origin.scheme, _owner(origin.host, icann_only=icann_only)
+
+
+def _owner(host: bytes, *, icann_only: bool) -> bytes:
+    if is_loopback_host(host):
+        return LOOPBACK
+    if is_ipv4(host) or host.startswith(b"["):
+        return PRIVATE if ip_address(host.strip(b"[]").decode("ascii")).is_private else host
+    name = host.decode("ascii").removesuffix(".")
+    registrable = _suffixes(icann_only=icann_only).privatesuffix(name)
+    return (registrable or name).encode("ascii")

@@ -1,0 +1,19 @@
+"""Request methods that can cross this proxy.
+
+Here:  the list that the request parser knows (llhttp), as data.
+Never: decisions about them.
+"""
+
+__all__ = ["FORWARDABLE_METHODS", "IDEMPOTENT_METHODS"]
+
+# llhttp knows a fixed list: anything else is answered 400 before a handler runs, so a route or a policy
+# that lists another method is an error of `check`. A test holds this list against the parser itself.
+# CONNECT is left out: this is no tunnel to places that clients choose (RFC 9110 §9.3.6).
+FORWARDABLE_METHODS = frozenset(
+    b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY "
+    b"OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND "
+    b"UNLINK UNLOCK UNSUBSCRIBE".split()
+)
+
+# RFC 9110 §9.2.2: may be sent again when it is not known whether the first copy was acted on.
+IDEMPOTENT_METHODS = frozenset(b"DELETE GET HEAD OPTIONS PUT TRACE".split())

@@ -1,0 +1,79 @@
+"""The admin listener: is the process alive, and does it want traffic?
+
+Here:  `/-/healthy` and `/-/ready` on a listener of their own, for orchestrators and `corsproxy healthcheck`.
+Never: CORS fields; requests for the upstream; answers to a Host that nobody expects here (DNS rebinding).
+"""
+
+import ipaddress
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from corsproxy.config.table import Address, Table
+from corsproxy.ops.server import ListenError, Server
+
+__all__ = ["Admin"]
+
+
+class Admin:
+    """The admin listener, between `start` and `stop`."""
+
+    def __init__(self, table: Table, server: Server) -> None:
+        assert table.admin is not None
+        self.address = table.admin
+        self.draining = False
+        self._server = server
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises ListenError."""
+        app = web.Application(middlewares=[self._check_host])
+        app.router.add_get("/-/healthy", self._healthy)
+        app.router.add_get("/-/ready", self._ready)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        address = self.address
+        site: web.BaseSite = (
+            web.UnixSite(self._runner, address.path)
+            if address.path
+            else web.TCPSite(self._runner, address.host or None, address.port)
+        )
+        try:
+            await site.start()
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen on {address} (admin): {(error.strerror or str(error)).lower()}"
+            ) from error
+        if not address.path:
+            host, port = self._runner.addresses[0][:2]
+            self.address = Address(host=host, port=port)
+
+    async def stop(self) -> None:
+        """Close the listener."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not _is_expected_host(request.host, self.address):
+            return web.Response(status=421, text="this listener does not answer to that Host\n")
+        return await handler(request)
+
+    async def _healthy(self, request: web.Request) -> web.Response:
+        return web.json_response({"healthy": True})
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        ready = not self.draining
+        return web.json_response({"ready": ready, "draining": self.draining}, status=200 if ready else 503)
+
+
+def _is_expected_host(host: str, address: Address) -> bool:
+    """True for an IP address, localhost, and the name it listens on: a page cannot make those point elsewhere."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if name.lower() in {"localhost", address.host.lower()} or address.path:
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

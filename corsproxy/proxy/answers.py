@@ -1,0 +1,88 @@
+"""Answers the proxy makes itself: preflights, refusals, faults.
+
+Here:  complete heads and bodies as bytes. RFC 9457 (problem details), RFC 9209 (Proxy-Status).
+Never: deciding; writing to a connection.
+"""
+
+import json
+from email.utils import formatdate
+from http import HTTPStatus
+
+from corsproxy.cors.decide import Decision
+from corsproxy.cors.fields import expose_also
+from corsproxy.http.faults import Fault, Side
+
+__all__ = ["date_line", "fault_answer", "head_lines", "interim_head", "preflight_answer", "refusal_answer", "status_line"]
+
+_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus} | {
+    413: b"Content Too Large",  # RFC 9110 §15.5.14; older Pythons know its former name
+    499: b"Client Closed Request",
+}
+
+
+def status_line(status: int, reason: bytes | None = None) -> bytes:
+    """`HTTP/1.1 404 Not Found` and the line's end. reason: as an upstream wrote it; None = the standard's phrase."""
+    phrase = _PHRASES.get(status, b"") if reason is None else reason
+    return b"HTTP/1.1 %d %b\r\n" % (status, phrase)
+
+
+def date_line(now: float) -> bytes:
+    """The Date field for `now`, seconds since the epoch (RFC 9110 §6.6.1)."""
+    return b"Date: " + formatdate(now, usegmt=True).encode("ascii") + b"\r\n"
+
+
+def head_lines(decision: Decision, *, exposing: tuple[bytes, ...] = ()) -> bytes:
+    """The field lines of a decision, with further names exposed, and Vary last; each ended by CRLF."""
+    fields = expose_also(decision.fields, exposing) if exposing else decision.fields
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+    return lines + b"Vary: " + b", ".join(decision.vary) + b"\r\n" if decision.vary else lines
+
+
+def interim_head(status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
+    """A 1xx head, complete."""
+    return status_line(status) + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
+
+
+def preflight_answer(decision: Decision, status: int) -> bytes:
+    """The head of an allowed preflight's answer, up to and without Date, Connection and the empty line.
+
+    200 gets a Content-Length: only 204 ends with its head (RFC 9112 §6.3).
+    """
+    length = b"" if status == 204 else b"Content-Length: 0\r\n"
+    return status_line(status) + head_lines(decision) + length
+
+
+def refusal_answer(decision: Decision, title: str) -> tuple[bytes, bytes]:
+    """Head (up to and without Date, Connection and the empty line) and body of a 403 that says why."""
+    problem = {"title": title, "status": 403, "reason": decision.reason.value, "detail": decision.detail}
+    return _problem(403, problem, head_lines(decision))
+
+
+def fault_answer(fault: Fault, decision: Decision | None) -> tuple[bytes, bytes]:
+    """Head (up to and without Date, Connection and the empty line) and body for a fault.
+
+    decision: of the route, or of the first policy that allows the origin; its fields go out too, with Proxy-Status
+    exposed, or a script sees no more than "network error" (Fetch, #cors-check looks at every status).
+    """
+    lines = b"" if decision is None else head_lines(decision, exposing=(b"Proxy-Status", b"Retry-After"))
+    if fault.error:
+        # Without `details`: it would tell a client more of the inside than the problem does.
+        lines += b"Proxy-Status: corsproxy; error=" + fault.error.encode("ascii") + b"\r\n"
+    if fault.retry_after:
+        lines += b"Retry-After: %d\r\n" % fault.retry_after
+    if fault.status == 405:
+        lines += b"Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
+    problem: dict[str, object] = {"title": fault.says, "status": fault.status, "reason": fault.code}
+    if fault.side == Side.CLIENT and fault.detail:  # what is known about the other side stays in the log
+        problem["detail"] = fault.detail
+    return _problem(fault.status, problem, lines)
+
+
+def _problem(status: int, problem: dict[str, object], lines: bytes) -> tuple[bytes, bytes]:
+    body = json.dumps(problem).encode("ascii") + b"\n"
+    head = (
+        status_line(status)
+        + lines
+        + b"Content-Type: application/problem+json\r\nContent-Length: %d\r\nCache-Control: no-store\r\n" % len(body)
+    )
+    return head, body

@@ -1,0 +1,371 @@
+"""One exchange carried through: the client's request to an upstream, its response back.
+
+Here:  a small state machine between two connections: body both ways with tied flow control, deadlines, faults, and
+       the one retry that RFC 9110 §9.2.2 permits.
+Never: deciding about CORS or routes; formatting of the record.
+"""
+
+import asyncio
+from typing import Protocol as Shape
+
+from corsproxy.http.faults import (
+    BODY_TOO_LARGE,
+    CLIENT_GONE,
+    CLIENT_TIMEOUT,
+    RESPONSE_TIMEOUT,
+    UPSTREAM_PROTOCOL,
+    UPSTREAM_STALLED,
+    Fault,
+)
+from corsproxy.http.fields import Fields
+from corsproxy.http.methods import IDEMPOTENT_METHODS
+from corsproxy.http.paths import strip_prefix
+from corsproxy.proxy.answers import interim_head
+from corsproxy.proxy.downstream import Downstream
+from corsproxy.proxy.exchange import Exchange
+from corsproxy.proxy.request import Request
+from corsproxy.proxy.response import Framing, response_head, trailer_section
+from corsproxy.proxy.service import Ready, RouteService
+from corsproxy.upstream.connection import Connection
+
+__all__ = ["Forward", "Outcome"]
+
+
+class Outcome(Shape):
+    """Who is told how it ended; one of the two is called, once."""
+
+    def on_forwarded(self, forward: "Forward") -> None:
+        """The response is out in full or as far as it came, or the client is gone."""
+
+    def on_failed(self, forward: "Forward", fault: Fault) -> None:
+        """A fault, and the client has had no answer yet."""
+
+
+class Forward:
+    """The work of one client connection while its request is with an upstream."""
+
+    __slots__ = (
+        "_answered",
+        "_connection",
+        "_first",
+        "_framing",
+        "_opening",
+        "_outcome",
+        "_received",
+        "_retries",
+        "_reused",
+        "client",
+        "exchange",
+        "ready",
+        "request",
+        "service",
+    )
+
+    def __init__(
+        self,
+        client: Downstream,
+        request: Request,
+        exchange: Exchange,
+        service: RouteService,
+        ready: Ready,
+        outcome: Outcome,
+    ) -> None:
+        self.client = client
+        self.request = request
+        self.exchange = exchange
+        self.service = service
+        self.ready = ready
+        self._outcome = outcome
+        self._connection: Connection | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._first = b""  # the request, as far as it was there when it was sent
+        self._framing = Framing.NONE  # of the response towards the client
+        self._answered = False  # the head of the response is out
+        self._received = 0  # bytes of the request body so far
+        self._reused = False
+        self._retries = service.route.upstream.retries
+
+    def start(self) -> None:
+        """Send the request as far as it is here."""
+        client = self.client
+        client.work = self
+        head = _request_head(self.request, self.service, client.forwarded)
+        body = self._framed_body() if self.request.has_body else b""
+        if body is None:
+            return
+        self._first = head + body
+        self._connect()
+
+    # The way to the upstream
+
+    def _connect(self) -> None:
+        pool = self.service.pool
+        connection = pool.take()
+        if connection is not None:
+            self._reused = True
+            self._send(connection)
+            return
+        self._reused = False
+        self.client.pause_upload()
+        timeout = self.service.route.timeouts.connect
+        opening = pool.open(timeout, self._opened)
+        if isinstance(opening, Fault):
+            self._fail(opening)
+        else:
+            self._opening = opening
+            self.client.arm(timeout + 1.0)  # the connect has its own timer; this one only outlasts it
+
+    def _opened(self, outcome: Connection | Fault) -> None:
+        self._opening = None
+        if isinstance(outcome, Fault):
+            self._fail(outcome)
+        else:
+            self._send(outcome)
+
+    def _send(self, connection: Connection) -> None:
+        self._connection = connection
+        self.exchange.endpoint = self.service.pool.name
+        connection.send(self, self._first, head_only=self.request.method == b"HEAD")
+        client = self.client
+        client.resume_upload()
+        self._arm()
+
+    def _arm(self) -> None:
+        timeouts = self.service.route.timeouts
+        waiting = self.client.request_complete and not self._answered
+        self.client.arm(timeouts.response if waiting else timeouts.idle)
+
+    def _framed_body(self) -> bytes | None:
+        """The body pieces that arrived, framed for the upstream; None when they were too many and the exchange ended."""
+        pieces = self.client.take_body()
+        size = sum(map(len, pieces))
+        self._received += size
+        self.exchange.received_bytes = self._received
+        limit = self.service.route.limits.request_body
+        if limit and self._received > limit:
+            self._fail(BODY_TOO_LARGE)
+            return None
+        body = b"".join(pieces)
+        if not self.request.chunked:
+            return body
+        framed = b"%x\r\n%b\r\n" % (size, body) if size else b""
+        return framed + b"0\r\n\r\n" if self.client.request_complete else framed
+
+    # Work: what the client does
+
+    def on_request_body(self) -> None:
+        """More of the request body, or its end."""
+        body = self._framed_body()
+        if body is None:
+            return
+        connection = self._connection
+        if connection is None:  # still connecting: reading is paused, so this stays small
+            self._first += body
+            return
+        self._first = b""  # the upstream has had more than that: no retry from here on
+        if not connection.complete:
+            connection.transport.write(body)
+        self._arm()
+
+    def on_client_gone(self) -> None:
+        """Nobody waits any more: the upstream is let go at once."""
+        self._drop_upstream()
+        self.exchange.fault = CLIENT_GONE
+        if not self._answered:
+            self.exchange.status = CLIENT_GONE.status
+        self._outcome.on_forwarded(self)
+
+    def on_client_fault(self, fault: Fault) -> None:
+        """The rest of the request is not valid: what the upstream got of it must not look whole."""
+        self._fail(fault)
+
+    def on_client_drained(self) -> None:
+        """The client takes more again."""
+        connection = self._connection
+        if connection is not None and not connection.transport.is_closing():
+            connection.transport.resume_reading()
+
+    def on_deadline(self) -> None:
+        """Somebody took too long: name who."""
+        if self._connection is None:
+            self._fail(RESPONSE_TIMEOUT)
+        elif self._answered:
+            self._fail(CLIENT_TIMEOUT if self.client.is_choked else UPSTREAM_STALLED)
+        elif self.client.request_complete:
+            self._fail(RESPONSE_TIMEOUT)
+        else:
+            taking = self._connection.transport.get_write_buffer_size() == 0
+            self._fail(CLIENT_TIMEOUT if taking else UPSTREAM_STALLED)
+
+    # Receiver: what the upstream does
+
+    def on_interim(self, status: int, fields: Fields) -> None:
+        """A 1xx response goes on to whoever can understand it (RFC 9110 §15.2)."""
+        if not self.request.is_http10 and (status != 100 or self.request.expects):
+            self.client.write(interim_head(status, fields))
+
+    def pause_upload(self) -> None:
+        """The upstream takes no more for now: neither do we."""
+        self.client.pause_upload()
+
+    def resume_upload(self) -> None:
+        """The upstream takes more again."""
+        self.client.resume_upload()
+
+    def on_response(self, connection: Connection) -> None:
+        """Head, body pieces and end, as they come; all of a small response leaves in one write."""
+        out: list[bytes] = []
+        if not self._answered:
+            head = self._head(connection)
+            if head is None:
+                return
+            out.append(head)
+        pieces = connection.take_body()
+        if pieces and self._framing != Framing.NONE:
+            self._add_body(out, pieces)
+        complete = connection.complete
+        if complete and self._framing == Framing.CHUNKED:
+            trailers = connection.trailers
+            wanted = trailers and self.request.trailers_wanted
+            out.append(b"0\r\n" + (trailer_section(trailers) if wanted else b"") + b"\r\n")
+        client = self.client
+        if len(out) == 1:
+            client.write(out[0])
+        elif len(out) == 2 and len(out[1]) < 16384:
+            client.write(out[0] + out[1])  # one system call; the copy is cheaper than a vector
+        elif out:
+            client.write_pieces(out)
+        if complete:
+            self._finish(connection)
+            return
+        if client.is_choked:
+            connection.transport.pause_reading()
+        self._arm()
+
+    def on_upstream_lost(self, fault: Fault, *, at_end: bool) -> None:
+        """The upstream's connection is gone: the end of a body without a length, a stale connection, or a fault."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if at_end and self._answered and self._upstream_framing(connection) == Framing.CLOSE:
+            if self._framing == Framing.CHUNKED:
+                self.client.write(b"0\r\n\r\n")
+            self._end()
+        elif self._may_retry(connection):
+            self._retries -= 1
+            self._connect()
+        else:
+            self._fail(fault)
+
+    def _may_retry(self, connection: Connection) -> bool:
+        """True when a kept connection proved stale and the request can be sent again (RFC 9110 §9.2.2)."""
+        return (
+            self._reused
+            and self._retries > 0
+            and connection.untouched
+            and bool(self._first)
+            and self.client.request_complete
+            and self.request.method in IDEMPOTENT_METHODS
+        )
+
+    # The response
+
+    def _head(self, connection: Connection) -> bytes | None:
+        """The head for the client; None when the upstream's was unusable and the exchange ended."""
+        request = self.request
+        head = response_head(
+            connection.status,
+            connection.reason,
+            connection.fields,
+            self.ready,
+            head_only=request.method == b"HEAD",
+        )
+        if isinstance(head, str):
+            self._fail(UPSTREAM_PROTOCOL.because(head))
+            return None
+        client = self.client
+        lines = head.lines
+        framing = head.framing
+        if framing >= Framing.CHUNKED:
+            if request.is_http10:
+                framing = Framing.CLOSE
+                client.keep_alive_wanted = False
+            else:
+                # A body that ends with the connection is chunked too, so that a cut one is seen to be cut.
+                framing = Framing.CHUNKED
+                lines.append(b"Transfer-Encoding: chunked")
+        self._framing = framing
+        self._answered = True
+        self.exchange.status = connection.status
+        self.exchange.responded = client.time()
+        lines.append(client.connection_line + b"\r\n")
+        return b"\r\n".join(lines)
+
+    def _add_body(self, out: list[bytes], pieces: list[bytes]) -> None:
+        size = sum(map(len, pieces))
+        self.exchange.sent_bytes += size
+        if self._framing == Framing.CHUNKED:
+            out.append(b"%x\r\n" % size)
+            out.extend(pieces)
+            out.append(b"\r\n")
+        else:
+            out.extend(pieces)
+
+    def _upstream_framing(self, connection: Connection) -> Framing:
+        names = {name.lower() for name, _ in connection.fields}
+        return Framing.NONE if names & {b"content-length", b"transfer-encoding"} else Framing.CLOSE
+
+    def _finish(self, connection: Connection) -> None:
+        """The response is complete; the connection may serve another request."""
+        self._connection = None
+        connection.release(request_complete=self.client.request_complete)
+        self._end()
+
+    def _end(self) -> None:
+        self._outcome.on_forwarded(self)
+        self.client.finish()
+
+    def _fail(self, fault: Fault) -> None:
+        """End the exchange with a fault: an answer while none is out, else a cut that is seen as one."""
+        self._drop_upstream()
+        self.exchange.fault = fault
+        if self._answered:
+            self._outcome.on_forwarded(self)
+            self.client.cut()
+        else:
+            self._outcome.on_failed(self, fault)
+
+    def _drop_upstream(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _request_head(request: Request, service: RouteService, forwarded: bytes) -> bytes:
+    """The head for the upstream: the client's lines, its own Host, and who asked."""
+    route = service.route
+    path = request.path
+    if route.strip_prefix:
+        path = strip_prefix(path, route.strip_prefix)
+    if route.base_path:
+        path = route.base_path + path
+    kind = route.upstream.host
+    if kind == "upstream":
+        host = service.pool.endpoint.authority
+    elif kind == "preserve":
+        host = request.host
+    else:
+        assert isinstance(kind, bytes)
+        host = kind
+    lines = [b"%b %b%b HTTP/1.1\r\nHost: %b" % (request.method, path, request.query, host), *request.lines]
+    if request.chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    if request.trailers_wanted:
+        lines.append(b"TE: trailers\r\nConnection: TE")
+    if request.host:
+        lines.append(b"X-Forwarded-Host: " + request.host)
+    lines.append(forwarded)
+    return b"\r\n".join(lines) + b"\r\n"

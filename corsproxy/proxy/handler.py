@@ -1,0 +1,208 @@
+"""The life of a request, top to bottom: match, limit, decide, answer or forward, record.
+
+Here:  the order of the steps, and the one place that turns a fault into an answer and an exchange into a record.
+Never: bytes on sockets (downstream, forward), the rules (cors), the file (config).
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+
+from corsproxy.config.table import Table, Upstream
+from corsproxy.cors.decide import Decision, decide_no_route
+from corsproxy.http.faults import BODY_TOO_LARGE, CONNECTION_LIMIT, IN_FLIGHT_LIMIT, Fault
+from corsproxy.proxy.answers import date_line, fault_answer, refusal_answer
+from corsproxy.proxy.downstream import Downstream, Settings
+from corsproxy.proxy.exchange import Exchange
+from corsproxy.proxy.forward import Forward
+from corsproxy.proxy.request import Request
+from corsproxy.proxy.routing import Router
+from corsproxy.proxy.service import Ready, RouteService
+from corsproxy.upstream.pool import Pool
+
+__all__ = ["Handler"]
+
+Record = Callable[[Exchange, float], None]
+
+
+class Handler:
+    """Serves requests by one table."""
+
+    def __init__(self, table: Table, pools: Mapping[Upstream, Pool], record: Record) -> None:
+        """record: called once for each exchange, with the time it ended on the event loop's clock."""
+        self.table = table
+        self._router = Router(table.routes)
+        self._services = tuple(RouteService(route, pools[route.upstream]) for route in table.routes)
+        self._record = record
+        self._settings = Settings(table.limits, table.timeouts, _shortest(table))
+        self._date = b""
+        self._date_until = 0.0
+
+    def settings(self) -> Settings:
+        """What holds for new connections."""
+        return self._settings
+
+    def handle(self, client: Downstream, request: Request) -> None:
+        """Serve one request; every way out passes `_record`, so each has exactly one log line."""
+        exchange = _begin(client, request)
+        is_preflight = request.is_preflight
+        found = self._router.match(
+            (request.requested_method if is_preflight else request.method) or b"",
+            request.host,
+            request.path,
+            None if is_preflight else request.raw_fields,
+        )
+        if isinstance(found, Fault):
+            self._answer_fault(client, exchange, found, self._without_route(request), request)
+            return
+        service = self._services[found.index]
+        exchange.route = found
+        if is_preflight and found.policy is not None:
+            decision, head = service.preflight(
+                request.origin or b"", request.requested_method or b"", request.headers, network=request.network
+            )
+            exchange.decision = decision
+            if not decision.passes:
+                self._answer_preflight(client, exchange, decision, head)
+                return
+        ready = _decide(client, service, request)
+        if not is_preflight:
+            exchange.decision = ready.decision
+        fault = _over_limit(client, service, request)
+        if fault is not None:
+            self._answer_fault(client, exchange, fault, ready.decision, request)
+        elif ready.decision.blocks:
+            self._answer_refusal(client, exchange, ready.decision, request)
+        else:
+            service.in_flight += 1
+            Forward(client, request, exchange, service, ready, self).start()
+
+    def refuse(self, client: Downstream, fault: Fault, head: bytes) -> None:
+        """Answer a request that could not be read; what is legible of its head may still name an origin."""
+        exchange = Exchange(client.time(), client.peer)
+        exchange.origin = _legible_origin(head)
+        decision = decide_no_route(self.table.policies, exchange.origin)
+        self._answer_fault(client, exchange, fault, decision, None)
+
+    def _without_route(self, request: Request) -> Decision:
+        return decide_no_route(self.table.policies, request.origin, preflight=request.is_preflight)
+
+    # Ways out
+
+    def _answer_preflight(
+        self, client: Downstream, exchange: Exchange, decision: Decision, head: bytes
+    ) -> None:
+        body = b""
+        if not decision.allowed:
+            head, body = refusal_answer(decision, "The preflight was refused.")
+        self._send_answer(client, exchange, head, body, None)
+
+    def _answer_refusal(
+        self, client: Downstream, exchange: Exchange, decision: Decision, request: Request
+    ) -> None:
+        head, body = refusal_answer(decision, "This origin may not use this route.")
+        self._send_answer(client, exchange, head, body, request)
+
+    def _answer_fault(
+        self,
+        client: Downstream,
+        exchange: Exchange,
+        fault: Fault,
+        decision: Decision | None,
+        request: Request | None,
+    ) -> None:
+        exchange.fault = fault
+        if exchange.decision is None:
+            exchange.decision = decision
+        head, body = fault_answer(fault, decision)
+        self._send_answer(client, exchange, head, body, request)
+
+    def _send_answer(
+        self, client: Downstream, exchange: Exchange, head: bytes, body: bytes, request: Request | None
+    ) -> None:
+        if request is not None and request.method == b"HEAD":
+            body = b""
+        exchange.status = int(head[9:12])
+        exchange.sent_bytes = len(body)
+        client.write(head + self._closing_lines(client, exchange) + body)
+        self._record(exchange, client.time())
+        client.finish()
+
+    def _closing_lines(self, client: Downstream, exchange: Exchange) -> bytes:
+        """Date, Connection and the empty line: what no answer made beforehand can hold."""
+        now = exchange.started
+        if now >= self._date_until:
+            self._date = date_line(time.time())
+            self._date_until = now + 1.0
+        return self._date + client.connection_line + b"\r\n"
+
+    # Outcome of a forward
+
+    def on_forwarded(self, forward: Forward) -> None:
+        """The exchange is over: its response is out in full or as far as it came, or the client is gone."""
+        forward.service.in_flight -= 1
+        self._record(forward.exchange, forward.client.time())
+
+    def on_failed(self, forward: Forward, fault: Fault) -> None:
+        """The exchange ended in a fault, and the client has had no answer yet."""
+        forward.service.in_flight -= 1
+        self._answer_fault(
+            forward.client, forward.exchange, fault, forward.ready.decision, forward.request
+        )
+
+
+def _begin(client: Downstream, request: Request) -> Exchange:
+    exchange = Exchange(client.time(), client.peer)
+    exchange.method = request.method
+    exchange.path = request.path
+    exchange.origin = request.origin
+    exchange.requested_method = request.requested_method
+    return exchange
+
+
+def _decide(client: Downstream, service: RouteService, request: Request) -> Ready:
+    ready = service.actual(request.origin)
+    if not ready.decision.allowed and _is_same_origin(client, request):
+        return service.actual(request.origin, same_origin=True)
+    return ready
+
+
+def _over_limit(client: Downstream, service: RouteService, request: Request) -> Fault | None:
+    if client.is_surplus:
+        return CONNECTION_LIMIT
+    limits = service.route.limits
+    if limits.request_body and request.body_bytes > limits.request_body:
+        return BODY_TOO_LARGE  # before a byte of it is read
+    if limits.in_flight and service.in_flight >= limits.in_flight:
+        return IN_FLIGHT_LIMIT
+    return None
+
+
+def _is_same_origin(client: Downstream, request: Request) -> bool:
+    """True when the request comes from a page that this proxy itself serves: Origin is sent with every POST.
+
+    Sec-Fetch-Site cannot be set by scripts (Fetch, #forbidden-request-header). Without it, Origin is compared with
+    the proxy's own scheme and Host.
+    """
+    if request.site:
+        return request.site == b"same-origin"
+    return request.origin == client.scheme + b"://" + request.host.lower()
+
+
+_ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([!-~]{1,512})[ \t]*\r\n", re.IGNORECASE)
+
+
+def _legible_origin(head: bytes) -> bytes | None:
+    """The Origin of a head that was refused unread, if it has just one."""
+    found = _ORIGIN_LINE.findall(head)
+    return found[0] if len(found) == 1 else None
+
+
+def _shortest(table: Table) -> float:
+    """The shortest timeout of the table, in seconds: how often a connection looks at its deadline."""
+    every = [table.timeouts, *(route.timeouts for route in table.routes)]
+    return min(
+        seconds
+        for timeouts in every
+        for seconds in (timeouts.client_head, timeouts.keepalive, timeouts.response, timeouts.idle, timeouts.connect)
+    )

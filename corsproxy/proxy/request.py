@@ -1,0 +1,230 @@
+"""The facts of one request, read once from its head.
+
+Here:  one pass over the field lines: what routing, CORS and framing need, and the lines that may cross the proxy.
+Never: sockets, routes, decisions. A head that must be refused is returned as a Fault, never repaired.
+"""
+
+import re
+from collections.abc import Sequence
+
+from corsproxy.http.fields import HOP_BY_HOP, list_members, nominated
+from corsproxy.http.faults import BAD_REQUEST, METHOD_REFUSED, TRANSFER_CODING, Fault
+from corsproxy.http.forwarded import is_forwarding_field
+from corsproxy.http.paths import split_target
+
+__all__ = ["Request", "read_request"]
+
+# What a field line is to this proxy. Everything that is not named here crosses it untouched.
+_CROSS, _DROP, _HOST, _ORIGIN, _CONNECTION, _METHOD, _HEADERS, _NETWORK, _SITE = range(9)
+_LENGTH, _TRANSFER, _EXPECT, _TE, _UPGRADE = range(9, 14)
+_ROLE_OF: dict[bytes, int] = {
+    b"host": _HOST,
+    b"origin": _ORIGIN,
+    b"connection": _CONNECTION,
+    b"access-control-request-method": _METHOD,
+    b"access-control-request-headers": _HEADERS,
+    b"access-control-request-private-network": _NETWORK,
+    b"sec-fetch-site": _SITE,
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _TRANSFER,
+    b"expect": _EXPECT,
+    b"te": _TE,
+    b"upgrade": _UPGRADE,
+}
+# Roles by name as written, so that the loop below needs no lower(): 0.6 µs less for a browser's dozen fields.
+_SEEN: dict[bytes, int] = {}
+_SEEN_LIMIT = 1024
+
+# uri-host [":" port] of RFC 9112 §3.2, without userinfo; no percent-encoding, which no DNS name needs.
+_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+
+
+class Request:
+    """One request head. Bytes as sent, unless said otherwise."""
+
+    __slots__ = (
+        "body_bytes",
+        "chunked",
+        "connection",
+        "expects",
+        "has_body",
+        "headers",
+        "host",
+        "is_http10",
+        "keep_alive",
+        "lines",
+        "method",
+        "network",
+        "origin",
+        "path",
+        "query",
+        "raw_fields",
+        "requested_method",
+        "site",
+        "trailers_wanted",
+        "upgrade",
+    )
+
+    method: bytes
+    path: bytes  # raw, without query; "*" for an OPTIONS about the server
+    query: bytes  # with its "?"; b"" when there is none
+    host: bytes  # the authority this request is for
+    is_http10: bool
+    keep_alive: bool  # the client will take another response on this connection
+    origin: bytes | None  # several lines are joined with ", ", which no origin matches
+    requested_method: bytes | None
+    headers: bytes | None  # Access-Control-Request-Headers, its lines joined with ","
+    network: bool  # Access-Control-Request-Private-Network: true
+    site: bytes  # Sec-Fetch-Site
+    has_body: bool
+    chunked: bool
+    body_bytes: int  # Content-Length; -1 when it is not known beforehand
+    expects: bool  # Expect: 100-continue
+    trailers_wanted: bool  # TE: trailers
+    upgrade: bytes  # what the client would switch to; b"" = nothing
+    connection: frozenset[bytes]  # further field names that end at this hop
+    lines: list[bytes]  # "Name: value" of each field that may cross the proxy, in order
+    raw_fields: Sequence[tuple[bytes, bytes]]
+
+    @property
+    def is_preflight(self) -> bool:
+        """OPTIONS with Origin and Access-Control-Request-Method, nothing else (Fetch, #cors-preflight-request)."""
+        return self.requested_method is not None and self.method == b"OPTIONS" and self.origin is not None
+
+
+def read_request(
+    method: bytes,
+    target: bytes,
+    fields: Sequence[tuple[bytes, bytes]],
+    *,
+    is_http10: bool,
+    keep_alive: bool,
+) -> Request | Fault:
+    """The facts of a head that the parser accepted, or why it is refused all the same.
+
+    target: as sent; origin-form, absolute-form or "*".
+    fields: names and values as sent.
+    """
+    request = Request()
+    request.method = method
+    request.is_http10 = is_http10
+    request.keep_alive = keep_alive
+    request.raw_fields = fields
+    request.host = b""
+    request.site = request.upgrade = b""
+    request.origin = request.requested_method = request.headers = None
+    request.network = request.has_body = request.chunked = request.expects = request.trailers_wanted = False
+    request.body_bytes = 0
+    request.connection = frozenset()
+    request.lines = lines = []
+    connection: list[bytes] = []
+    for field in fields:
+        name, value = field
+        role = _SEEN.get(name)
+        if role is None:
+            role = _role_of(name)
+        if role == _CROSS:
+            lines.append(name + b": " + value)
+        elif role == _HOST:
+            request.host = value  # the parser refuses a second one
+        elif role == _ORIGIN:
+            # A list never matches: it is kept, so that the refusal can name it (Fetch, #origin-header).
+            request.origin = value if request.origin is None else request.origin + b", " + value
+            lines.append(name + b": " + value)
+        elif role == _DROP:
+            pass
+        elif role == _CONNECTION:
+            connection.append(value)
+        else:
+            fault = _note(request, role, name, value)
+            if fault is not None:
+                return fault
+    if connection and connection != [b"keep-alive"]:
+        request.connection = nominated(connection)
+        if request.connection:
+            ends = request.connection
+            request.lines = [line for line in lines if line.partition(b":")[0].lower() not in ends]
+    if target[:1] == b"/":
+        request.path, request.query = split_target(target)
+    else:
+        fault = _read_other_form(request, target)
+        if fault is not None:
+            return fault
+    if not request.host and not is_http10:
+        return BAD_REQUEST.because("Host is empty")
+    if request.host and _AUTHORITY.fullmatch(request.host) is None:
+        return BAD_REQUEST.because("Host is not a host and port")
+    if b"#" in target:
+        return BAD_REQUEST.because("a fragment is never sent")
+    return request
+
+
+def _role_of(name: bytes) -> int:
+    lower = name.lower()
+    role = _ROLE_OF.get(lower, _CROSS)
+    if role == _CROSS and (lower in HOP_BY_HOP or is_forwarding_field(lower)):
+        role = _DROP
+    if len(name) <= 64:
+        if len(_SEEN) >= _SEEN_LIMIT:  # names come from clients
+            _SEEN.clear()
+        _SEEN[name] = role
+    return role
+
+
+def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | None:
+    """Keep what a less common field says. Those about CORS cross the proxy too: the upstream may look at them."""
+    if role == _LENGTH:
+        request.body_bytes = int(value)  # the parser has seen that it is 1*DIGIT, once
+        request.has_body = request.body_bytes > 0
+        request.lines.append(name + b": " + value)
+    elif role == _TRANSFER:
+        if request.is_http10:
+            return BAD_REQUEST.because("Transfer-Encoding in HTTP/1.0")  # RFC 9112 §6.1
+        if request.chunked or value.lower() != b"chunked":
+            return TRANSFER_CODING
+        request.chunked = request.has_body = True
+        request.body_bytes = -1
+    elif role == _EXPECT:
+        if value.lower() != b"100-continue" or request.is_http10:  # RFC 9110 §10.1.1
+            return None
+        request.expects = True
+        request.lines.append(name + b": " + value)
+    elif role == _TE:
+        members = {member.partition(b";")[0].strip().lower() for member in list_members(value)}
+        request.trailers_wanted |= b"trailers" in members
+    elif role == _UPGRADE:
+        request.upgrade = value
+    else:
+        _note_cors(request, role, value)
+        request.lines.append(name + b": " + value)
+    return None
+
+
+def _note_cors(request: Request, role: int, value: bytes) -> None:
+    if role == _METHOD:
+        first = request.requested_method
+        request.requested_method = value if first is None else first + b", " + value
+    elif role == _HEADERS:
+        request.headers = value if request.headers is None else request.headers + b"," + value
+    elif role == _NETWORK:
+        request.network = value == b"true"
+    else:
+        request.site = value
+
+
+def _read_other_form(request: Request, target: bytes) -> Fault | None:
+    """Absolute-form and asterisk-form (RFC 9112 §3.2.2, §3.2.4)."""
+    if request.method == b"CONNECT":
+        return METHOD_REFUSED.because("CONNECT")
+    if target == b"*" and request.method == b"OPTIONS":
+        request.path, request.query = target, b""
+        return None
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None or not absolute[1]:
+        return BAD_REQUEST.because("the request target has no form of RFC 9112 §3.2")
+    # Its authority wins over the Host field. It chooses a route, never a destination.
+    request.host = absolute[1]
+    path = absolute[2] or b"/"
+    request.path, request.query = split_target(path if path[:1] == b"/" else b"/" + path)
+    return None

@@ -1,0 +1,194 @@
+"""The head of an upstream's response as the client gets it.
+
+Here:  one pass over the field lines: what ends at this hop, what belongs to the policy, how the body is framed.
+Never: sockets; deciding.
+"""
+
+import re
+from enum import IntEnum
+
+from corsproxy.cors.fields import exposable, expose_also, is_cors_field, merge_vary, parse_names
+from corsproxy.http.fields import HOP_BY_HOP, Fields, nominated
+from corsproxy.proxy.answers import status_line
+from corsproxy.proxy.service import Ready
+
+__all__ = ["Framing", "ResponseHead", "response_head", "trailer_section"]
+
+
+class Framing(IntEnum):
+    """How a message body ends (RFC 9112 §6.3)."""
+
+    NONE = 0
+    LENGTH = 1
+    CHUNKED = 2
+    CLOSE = 3
+
+
+_CROSS, _DROP, _CONNECTION, _LENGTH, _TRANSFER, _VARY, _CORS, _TIMING, _CORP = range(9)
+_ROLE_OF = {
+    b"connection": _CONNECTION,
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _TRANSFER,
+    b"vary": _VARY,
+    b"timing-allow-origin": _TIMING,
+    b"cross-origin-resource-policy": _CORP,
+}
+_SEEN: dict[bytes, int] = {}
+_SEEN_LIMIT = 1024
+
+# Kept apart from fields that steer the message or the session (RFC 9110 §6.5.1): no trailer may add these.
+_NO_TRAILER = frozenset(
+    {
+        b"authorization",
+        b"cache-control",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"host",
+        b"set-cookie",
+        b"vary",
+        b"www-authenticate",
+    }
+)
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
+
+
+class ResponseHead:
+    """What was learned from the upstream's head, and the lines for the client."""
+
+    __slots__ = ("cors_stripped", "framing", "lines")
+
+    def __init__(self, lines: list[bytes], framing: Framing, cors_stripped: int) -> None:
+        self.lines = lines  # the status line with its end, then field lines without
+        self.framing = framing  # of the upstream's body
+        self.cors_stripped = cors_stripped  # how many CORS fields of the upstream's were taken off
+
+
+def response_head(
+    status: int, reason: bytes, fields: Fields, ready: Ready, *, head_only: bool
+) -> ResponseHead | str:
+    """Turn an upstream's head into the client's; a string says why it cannot be.
+
+    head_only: the request was a HEAD. Connection and Transfer-Encoding towards the client are the caller's.
+    """
+    first = _STATUS_LINES.get((status, reason))
+    if first is None:
+        if _REASON.fullmatch(reason) is None:
+            return "control characters in the reason phrase"
+        first = _remember_status(status, reason)
+    lines = [first]
+    framing = Framing.CLOSE
+    decision = ready.decision
+    cors: Fields = []
+    vary: list[bytes] = []
+    ends: list[bytes] = []
+    for name, value in fields:
+        role = _SEEN.get(name)
+        if role is None:
+            role = _role_of(name)
+        if role == _CROSS:
+            lines.append(name + b": " + value)
+        elif role == _LENGTH:
+            framing = Framing.LENGTH
+            if status != 204:  # RFC 9110 §8.6
+                lines.append(name + b": " + value)
+        elif role == _VARY:
+            vary.append(value)
+        elif role == _CONNECTION:
+            ends.append(value)
+        elif role == _CORS:
+            cors.append((name, value))
+        elif role == _TRANSFER:
+            if value.strip().lower() != b"chunked":
+                return "a transfer coding other than chunked"
+            framing = Framing.CHUNKED
+        elif role == _TIMING or role == _CORP:  # noqa: PLR1714 - twice as fast as a set of two
+            if not _is_ours(name, ready):
+                lines.append(name + b": " + value)
+    if ends:
+        lines = _without_nominated(lines, ends)
+    if ready.plain:
+        if ready.block:
+            lines.append(ready.block)
+    else:
+        _add_dependent(lines, ready, fields, cors)
+    if vary:
+        missing = merge_vary(vary, decision.vary)
+        if missing is not None:  # onto the last line: caches that read only one Vary are still about
+            vary[-1] += b", " + missing
+        lines.extend(b"Vary: " + value for value in vary)
+    elif ready.vary_line:
+        lines.append(ready.vary_line)
+    if head_only or status in {204, 304}:
+        framing = Framing.NONE
+    return ResponseHead(lines, framing, 0 if decision.passes else len(cors))
+
+
+def trailer_section(trailers: Fields) -> bytes:
+    """The trailer lines that may go on, each ended by CRLF: none that adds to the policy, the framing or the session."""
+    return b"".join(
+        b"%b: %b\r\n" % (name, value)
+        for name, value in trailers
+        if not (
+            is_cors_field(lower := name.lower())
+            or lower in HOP_BY_HOP
+            or lower in _NO_TRAILER
+            or lower == b"timing-allow-origin"
+        )
+    )
+
+
+def _role_of(name: bytes) -> int:
+    lower = name.lower()
+    role = _ROLE_OF.get(lower, _CROSS)
+    if is_cors_field(lower):
+        role = _CORS
+    elif role == _CROSS and lower in HOP_BY_HOP:
+        role = _DROP
+    if len(name) <= 64:
+        if len(_SEEN) >= _SEEN_LIMIT:
+            _SEEN.clear()
+        _SEEN[name] = role
+    return role
+
+
+def _remember_status(status: int, reason: bytes) -> bytes:
+    line = status_line(status, reason)[:-2]
+    if len(_STATUS_LINES) >= _SEEN_LIMIT:
+        _STATUS_LINES.clear()
+    if len(reason) <= 64:
+        _STATUS_LINES[status, reason] = line
+    return line
+
+
+def _is_ours(name: bytes, ready: Ready) -> bool:
+    """True when the policy sets this field itself: two Cross-Origin-Resource-Policy lines would match nothing."""
+    lower = name.lower()
+    return any(own.lower() == lower for own, _ in ready.decision.fields)
+
+
+def _without_nominated(lines: list[bytes], connection_values: list[bytes]) -> list[bytes]:
+    """The lines without those that the upstream's Connection field names."""
+    names = nominated(connection_values)
+    if not names:
+        return lines
+    return lines[:1] + [line for line in lines[1:] if line.partition(b":")[0].lower() not in names]
+
+
+def _add_dependent(lines: list[bytes], ready: Ready, fields: Fields, cors: Fields) -> None:
+    """The CORS lines that depend on what the upstream sent."""
+    decision = ready.decision
+    if decision.passes:
+        lines.extend(name + b": " + value for name, value in cors)
+        return
+    names: list[bytes] = []
+    if decision.expose_present:
+        names += exposable(name for name, _ in fields)
+    if decision.merge_expose:
+        for name, value in cors:
+            if name.lower() == b"access-control-expose-headers":
+                names += parse_names(value) or ()
+    lines.extend(name + b": " + value for name, value in expose_also(decision.fields, names))

@@ -1,0 +1,121 @@
+"""The door itself: verbs, help, version, and the verbs that need no server."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from corsproxy import __version__
+from corsproxy.cli.init import STARTER
+from corsproxy.cli.main import cli
+
+VERBS = ["run", "demo", "check", "init", "schema", "version", "healthcheck"]
+HERE = ["check", "init", "schema", "version"]
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(cli, list(args), prog_name="corsproxy")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_lists_the_verbs(flag: str) -> None:
+    result = run(flag)
+    assert result.exit_code == 0
+    assert [
+        line.split()[0] for line in result.stdout.split("Verbs:\n")[1].splitlines()[: len(VERBS)]
+    ] == VERBS
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("verb", HERE)
+def test_each_verb_has_help(verb: str, flag: str) -> None:
+    result = run(verb, flag)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: corsproxy {verb} [OPTIONS]")
+
+
+def test_no_verb_is_a_usage_error_with_help() -> None:
+    result = run()
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Verbs:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "says"),
+    [
+        ("chekc", "did you mean 'check'?"),
+        ("Check", "did you mean 'check'?"),
+        ("zzz", "verbs: run, demo, check"),
+    ],
+)
+def test_a_wrong_verb(verb: str, says: str) -> None:
+    result = run(verb)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"no such verb '{verb}'; {says}" in result.stderr
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"corsproxy {__version__}\n"
+    lines = run("version").stdout.splitlines()
+    assert lines[0] == f"corsproxy {__version__}"
+    assert any(line.startswith("aiohttp 3.") for line in lines)
+
+
+def test_schema_is_json() -> None:
+    result = run("schema")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_the_door_imports_no_room() -> None:
+    """`healthcheck` runs every few seconds in a container; the door must cost it nothing."""
+    code = "import sys, corsproxy.cli.main; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"aiohttp", "pydantic", "yaml", "asyncio", "uvloop", "httptools"} & set(done.stdout.split())
+
+
+def test_the_module_is_the_same_door() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "corsproxy", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"corsproxy {__version__}\n"
+
+
+def test_init_writes_a_file_that_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("init")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "wrote corsproxy.yaml\n")
+    assert Path("corsproxy.yaml").read_text() == STARTER
+    assert run("check").stdout == "corsproxy.yaml: ok: 1 route, 1 policy, 2 origins\n"
+
+
+def test_init_overwrites_only_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("precious")
+    result = run("init", "mine.yaml")
+    assert (result.exit_code, Path("mine.yaml").read_text()) == (1, "precious")
+    assert "mine.yaml exists already" in result.stderr
+    assert run("init", "mine.yaml", "--force").exit_code == 0
+    assert Path("mine.yaml").read_text() == STARTER
+
+
+def test_init_names_the_schema_only_when_it_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("init", "--with-schema").exit_code == 0
+    first = Path("corsproxy.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=corsproxy.schema.json"
+    assert json.loads(Path("corsproxy.schema.json").read_text())["title"] == "corsproxy.yaml"
+    assert "yaml-language-server" not in STARTER
+
+
+def test_init_says_why_it_cannot_write() -> None:
+    result = run("init", "/nowhere/at/all.yaml")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "corsproxy: cannot write /nowhere/at/all.yaml: No such file or directory\n",
+    )
