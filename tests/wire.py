@@ -136,7 +136,7 @@ class Upstream:
         finally:
             self.closed += 1
             self.gone.set()
-            writer.close()
+            await wire.close()
 
 
 @contextlib.asynccontextmanager

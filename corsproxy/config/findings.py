@@ -48,8 +48,10 @@ class Findings:
 
     file: str
     places: dict[Path, Place] = field(default_factory=dict)
+    error_count: int = 0  # so far; warnings do not count
     _problems: list[Problem] = field(default_factory=list)
     _broken: set[Path] = field(default_factory=set)
+    _holds_broken: set[Path] = field(default_factory=set)  # every block around a broken value
     _seen: set[tuple[str, Path]] = field(default_factory=set)
 
     def place(self, path: Path) -> Place:
@@ -81,10 +83,13 @@ class Findings:
         self.places |= other.places
         self._problems += other._problems
         self._broken |= other._broken
+        self._holds_broken |= other._holds_broken
+        self.error_count += other.error_count
         self._seen |= other._seen
 
     def add_at(self, mark: Mark, path: Path, mistake: Mistake) -> None:
         """Note a mistake at a position of its own, such as a syntax error."""
+        self.error_count += mistake.severity == "error"
         self._problems.append(
             Problem(
                 mistake.severity, mistake.code, self.file, mark.line, mark.column,
@@ -95,20 +100,16 @@ class Findings:
     def break_off(self, path: Path) -> None:
         """Mark a part as unusable: what depends on it is not reported a second time."""
         self._broken.add(path)
+        self._holds_broken |= set(_blocks_around(path))
 
     def is_broken(self, path: Path) -> bool:
         """True when this value, something in it, or something around it, could not be used."""
-        return any(_is_within(path, broken) or _is_within(broken, path) for broken in self._broken)
-
-    @property
-    def error_count(self) -> int:
-        """Errors so far; warnings do not count."""
-        return sum(problem.severity == "error" for problem in self._problems)
+        return path in self._holds_broken or not self._broken.isdisjoint((path, *_blocks_around(path)))
 
     def problems(self) -> list[Problem]:
         """Everything found, in file order."""
         return sorted(self._problems, key=lambda problem: (problem.line, problem.column))
 
 
-def _is_within(path: Path, block: Path) -> bool:
-    return path[: len(block)] == block
+def _blocks_around(path: Path) -> list[Path]:
+    return [path[:length] for length in range(len(path))]

@@ -17,6 +17,7 @@ from corsproxy.config.findings import Findings, Mistake, Place
 from corsproxy.config.model import Config, Settings
 from corsproxy.config.problems import Path
 from corsproxy.config.shape import block_at, inner_block, keys_of
+from corsproxy.config.values import WrongValueError
 from corsproxy.config.words import did_you_mean, listed, nearest, quoted
 from corsproxy.config.yaml import Value, read_yaml
 
@@ -129,8 +130,8 @@ def _mistake(detail: Any, path: Path, place: Place) -> Mistake:  # Any: pydantic
     kind: str = detail["type"]
     context = detail.get("ctx", {})
     value = detail["input"]
-    if "says" in context:
-        return Mistake(kind, context["says"], context["remedy"])
+    if isinstance(error := context.get("error"), WrongValueError):
+        return error.mistake
     if value is None:
         return Mistake(
             "no-value", "nothing is written here", f"write {_wanted(kind, context)}, or remove the key"

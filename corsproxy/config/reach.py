@@ -4,17 +4,53 @@ Here:  one comparison of two compiled matches, and a search with it. It speaks o
 Never: several earlier routes that cover a later one together; text of regular expressions beyond equality.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 
 from corsproxy.config.matching import is_under
 from corsproxy.config.table import Match
 
-__all__ = ["covers", "find_cover"]
+__all__ = ["Earlier", "covers"]
+
+_REGEX = b""  # no path is empty, so this key is free for the routes whose path is a regular expression
 
 
-def find_cover(earlier: Sequence[tuple[int, Match]], later: Match) -> int | None:
-    """The index of the first earlier route that takes everything the later one would; None = none."""
-    return next((index for index, match in earlier if covers(match, later)), None)
+@dataclass(slots=True)
+class Earlier:
+    """The routes so far, by the path they start at: a file may hold thousands."""
+
+    _by_path: dict[bytes, list[tuple[int, Match]]] = field(default_factory=dict)
+
+    def add(self, index: int, match: Match) -> None:
+        """Remember a route; indexes rise."""
+        self._by_path.setdefault(_start(match), []).append((index, match))
+
+    def find_cover(self, later: Match) -> int | None:
+        """The index of the first route that takes everything this one would; None = none."""
+        return min(self._covers(later), default=None)
+
+    def _covers(self, later: Match) -> Iterator[int]:
+        """The first of each start: indexes rise in a list, so the others come later."""
+        for start in {_REGEX, *_starts_above(_start(later))}:
+            routes = self._by_path.get(start, ())
+            yield from islice((index for index, match in routes if covers(match, later)), 1)
+
+
+def _start(match: Match) -> bytes:
+    if match.path_regex is not None:
+        return _REGEX
+    return match.path if match.path_exact is None else match.path_exact
+
+
+def _starts_above(path: bytes) -> Iterator[bytes]:
+    """The prefixes that a path lies under, on segment boundaries, and the path itself."""
+    yield b"/"
+    yield path
+    at = path.find(b"/", 1)
+    while at > 0:
+        yield path[:at]
+        at = path.find(b"/", at + 1)
 
 
 def covers(first: Match, second: Match) -> bool:

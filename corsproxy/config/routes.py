@@ -13,7 +13,7 @@ from corsproxy.config.matching import compile_match, compile_strip_prefix
 from corsproxy.config.names import check_name
 from corsproxy.config.policies import Policies
 from corsproxy.config.problems import Path
-from corsproxy.config.reach import find_cover
+from corsproxy.config.reach import Earlier
 from corsproxy.config.table import Limits, Match, Route, Timeouts
 from corsproxy.config.upstreams import Target, Upstreams
 from corsproxy.config.words import quoted
@@ -35,7 +35,7 @@ class Routes:
         self._policies = Policies(config, loaded.findings, loaded.written)
         self._upstreams = Upstreams(config, loaded.findings, loaded.written)
         self._names: dict[str, int] = {}
-        self._matches: list[tuple[int, Match]] = []
+        self._earlier = Earlier()
         self.all_policies: list[CorsPolicy] = []  # named ones, then inline ones, each in file order
 
     def compile(self) -> list[Route]:
@@ -95,13 +95,13 @@ class Routes:
         path: Path = ("routes", index)
         if match is None or self._findings.is_broken((*path, "match")):
             return
-        cover = find_cover(self._matches, match)
+        cover = self._earlier.find_cover(match)
         if cover is not None:
             line = self._findings.line(("routes", cover))
             says = f"can never be reached: routes[{cover}] (line {line}) takes every request that it matches"
             remedy = f"move it above routes[{cover}], or let its match differ"
             self._findings.add(path, Mistake("unreachable-route", says, remedy))
-        self._matches.append((index, match))
+        self._earlier.add(index, match)
 
     def _target(self, entry: model.Route, path: Path) -> Target | None:
         where: Path = (*path, "upstream")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from corsproxy.config.expand import Expanded
+from corsproxy.config.findings import Mistake
 from corsproxy.config.scalars import resolve
 from corsproxy.config.units import DURATION_PATTERN, SIZE_PATTERN, parse_duration, parse_size
 from corsproxy.config.words import quoted
@@ -32,6 +32,7 @@ __all__ = [
     "Status",
     "Words",
     "Workers",
+    "WrongValueError",
 ]
 
 # `object` in, `object` out: these run before pydantic's own check, which then sees the exact type.
@@ -46,8 +47,16 @@ class Kind:
     words: str
 
 
-def _wrong(code: str, message: str, remedy: str = "") -> PydanticCustomError:
-    return PydanticCustomError(code, "{says}", {"says": message, "remedy": remedy})
+class WrongValueError(ValueError):
+    """A value that a key cannot take, in words of our own; pydantic hands it through."""
+
+    def __init__(self, mistake: Mistake) -> None:
+        super().__init__(mistake.message)
+        self.mistake = mistake
+
+
+def _wrong(code: str, message: str, remedy: str = "") -> WrongValueError:
+    return WrongValueError(Mistake(code, message, remedy))
 
 
 def _settled(value: object) -> object:

@@ -108,7 +108,7 @@ class ClientServer(web.Server):
     def abort(self) -> None:
         """Cut every connection."""
         for connection in list(self._connections):
-            cast(Downstream, connection).cut()
+            cast(Downstream, connection).abandon()
 
 
 async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
@@ -264,6 +264,13 @@ class Downstream(RequestHandler):
             _reset_on_close(transport)
             transport.abort()
 
+    def abandon(self) -> None:
+        """End the connection and what is under way on it, now."""
+        work, self.work = self.work, None
+        if work is not None:
+            work.on_client_gone()
+        self.cut()
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -361,7 +368,7 @@ class Downstream(RequestHandler):
             async with asyncio.timeout(timeout):
                 await self._gone
         except TimeoutError:
-            self.cut()
+            self.abandon()
 
     # Heads
 

@@ -11,7 +11,7 @@ from corsproxy.config.addresses import parse_endpoint, parse_host_pattern, parse
 from corsproxy.config.expand import expand
 from corsproxy.config.findings import Mistake
 from corsproxy.config.matching import parse_path, parse_path_regex
-from corsproxy.config.reach import covers
+from corsproxy.config.reach import Earlier, covers
 from corsproxy.config.scalars import resolve, trap_in
 from corsproxy.config.table import Address, Endpoint, Match
 from corsproxy.config.units import duration_text, parse_duration, parse_size, size_text
@@ -335,3 +335,12 @@ def test_words_for_people() -> None:
         "2 policies",
         "0 routes",
     ]
+
+
+@pytest.mark.parametrize("case", COVERS, ids=lambda case: case.says)
+def test_the_index_finds_what_the_comparison_finds(case: Cover) -> None:
+    earlier = Earlier()
+    earlier.add(0, Match(b"/elsewhere"))
+    earlier.add(3, case.first)
+    earlier.add(4, case.first)
+    assert earlier.find_cover(case.second) == (3 if case.covers else None)

@@ -13,6 +13,7 @@ from corsproxy.cors.compile import compile_policy
 from corsproxy.cors.policy import CorsPolicy, PolicySpec, Written
 from corsproxy.ops.server import Server
 from corsproxy.proxy.exchange import Exchange
+from tests.wire import Wire, dial
 
 
 def pytest_asyncio_loop_factories(
@@ -91,6 +92,17 @@ class Proxy:
         self.server = server
         self.address = server.addresses[0]
         self.recorder = recorder
+        self._wires: list[Wire] = []
+
+    async def dial(self) -> Wire:
+        """A client connection, closed with the proxy at the latest."""
+        wire = await dial(self.address)
+        self._wires.append(wire)
+        return wire
+
+    async def close_clients(self) -> None:
+        for wire in self._wires:
+            await wire.close()
 
     @property
     def last(self) -> Exchange:
@@ -106,8 +118,10 @@ async def proxy(*routes: Route, **settings: object) -> AsyncIterator[Proxy]:
     recorder = Recorder()
     server = Server(table, recorder)  # type: ignore[arg-type] - the log's two methods are all that is used
     await server.start()
+    front = Proxy(server, recorder)
     try:
-        yield Proxy(server, recorder)
+        yield front
     finally:
+        await front.close_clients()
         server.abort()
         await server.stop()

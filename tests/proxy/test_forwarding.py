@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.proxy.conftest import APP, Match, proxy, route
-from tests.wire import answers, ask, dial, get, names_of, ok, sent_lines, upstream
+from tests.wire import answers, ask, get, names_of, ok, sent_lines, upstream
 
 ORIGIN = f"Origin: {APP}"
 
@@ -104,14 +104,13 @@ BODIES = [
 @pytest.mark.parametrize("case", BODIES, ids=lambda case: case.says)
 async def test_response_bodies(case: Body) -> None:
     async with upstream(answers(case.response)) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         for _ in range(2):  # the connection is in a sane state afterwards
             await wire.send(get("/", ORIGIN))
             answer = await wire.message()
             assert case.framing in sent_lines(answer)
             assert answer.body == case.body
         assert legacy.connections == 1
-        await wire.close()
 
 
 async def test_a_body_that_ends_with_the_connection_is_chunked_for_the_client() -> None:
@@ -120,63 +119,58 @@ async def test_a_body_that_ends_with_the_connection_is_chunked_for_the_client() 
         await wire.send(b"HTTP/1.1 200 OK\r\n\r\nto the end")
 
     async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         for _ in range(2):
             await wire.send(get("/"))
             answer = await wire.message()
             assert (answer.one("Transfer-Encoding"), answer.body) == ("chunked", b"to the end")
-        await wire.close()
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 async def test_a_status_without_body_ends_with_its_head(status: str) -> None:
     response = f"HTTP/1.1 {status}\r\nETag: x\r\n\r\n".encode()
     async with upstream(answers(response)) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         for _ in range(2):
             await wire.send(get("/", ORIGIN))
             answer = await wire.message()
             assert (answer.first_line, answer.one("Access-Control-Allow-Origin")) == (f"HTTP/1.1 {status}", APP)
         assert legacy.connections == 1
-        await wire.close()
 
 
 async def test_head_keeps_the_length_and_the_connections() -> None:
     async with upstream(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")) as legacy:
         async with proxy(route(legacy.port)) as front:
-            wire = await dial(front.address)
+            wire = await front.dial()
             for _ in range(3):
                 await wire.send(get("/", method="HEAD"))
                 answer = await wire.message(head_only=True)
                 assert answer.one("Content-Length") == "1000"
             assert legacy.connections == 1
-            await wire.close()
 
 
 async def test_an_upload_with_a_length_arrives_whole() -> None:
     body = bytes(range(256)) * 4096
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         for _ in range(2):
             await wire.send(get("/", f"Content-Length: {len(body)}", method="POST") + body)
             assert (await wire.message()).status == 200
         assert [request.body for request in legacy.requests] == [body, body]
         assert legacy.requests[0].one("Content-Length") == str(len(body))
-        await wire.close()
 
 
 async def test_a_chunked_upload_arrives_whole_and_its_trailers_do_not_become_fields() -> None:
     head = get("/", "Transfer-Encoding: chunked", method="POST")
     chunks = b"5\r\n\r\n\r\nx\r\n" + b"3\r\nabc\r\n" + b"0\r\nX-Evil: 1\r\nAuthorization: x\r\n\r\n"
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(head + chunks + head)
         assert (await wire.message()).status == 200
         await wire.send(chunks)
         assert (await wire.message()).status == 200
         assert [request.body for request in legacy.requests] == [b"\r\n\r\nxabc"] * 2
         assert names_of(legacy.requests[0], "x-evil|content-length|authorization") == []
-        await wire.close()
 
 
 async def test_an_upload_streams_piece_by_piece() -> None:
@@ -189,13 +183,12 @@ async def test_an_upload_streams_piece_by_piece() -> None:
         await wire.send(ok(b"done"))
 
     async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(get("/", "Content-Length: 12", method="PUT"))
         for piece in (b"one.", b"two.", b"six."):
             await wire.send(piece)
             assert await seen.get() == piece  # before the next one is even sent
         assert (await wire.message()).body == b"done"
-        await wire.close()
 
 
 async def test_a_download_streams_piece_by_piece() -> None:
@@ -210,13 +203,12 @@ async def test_a_download_streams_piece_by_piece() -> None:
         await wire.rest()
 
     async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(get("/"))
         await wire.head()
         assert await wire.reader.readexactly(12) == b"7\r\nfirst\n\n\r\n"
         release.set()
         assert await wire.reader.readexactly(18) == b"8\r\nsecond\n\n\r\n0\r\n\r\n"
-        await wire.close()
 
 
 async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
@@ -238,7 +230,7 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
                 return
 
     async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(get("/"))
         async with asyncio.timeout(5):
             await stuck.wait()
@@ -253,16 +245,15 @@ async def test_pipelined_requests_are_answered_in_order_over_one_connection() ->
             await wire.send(ok(request.first_line.encode()))
 
     async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(b"".join(get(f"/{n}") for n in range(50)))
         for n in range(50):
             assert (await wire.message()).body == f"GET /{n} HTTP/1.1".encode()
-        await wire.close()
 
 
 async def test_a_good_request_before_a_bad_one_is_served() -> None:
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(get("/good") + b"GET /bad HTTP/1.1\r\nHost : x\r\n\r\n" + get("/never"))
         assert (await wire.message()).status == 200
         assert (await wire.message()).status == 400
@@ -273,7 +264,7 @@ async def test_a_good_request_before_a_bad_one_is_served() -> None:
 async def test_http10_gets_a_body_without_chunks_and_a_closed_connection() -> None:
     response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     async with upstream(answers(response)) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
         answer = await wire.message()
         assert (answer.body, answer.one("Connection")) == (b"abc", "close")
@@ -282,7 +273,7 @@ async def test_http10_gets_a_body_without_chunks_and_a_closed_connection() -> No
 
 async def test_http10_keeps_alive_when_asked_and_possible() -> None:
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         for _ in range(2):
             await wire.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
             assert (await wire.message()).one("Connection") == "keep-alive"
@@ -301,13 +292,12 @@ async def test_interim_responses_go_on_to_the_client() -> None:
         await wire.rest()
 
     async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(get("/", "Expect: 100-continue", "Content-Length: 4", method="POST"))
         hints, go_on = await wire.head(), await wire.head()
         assert (hints.status, hints.one("Link"), go_on.status) == (103, "</x>", 100)
         await wire.send(b"body")
         assert (await wire.message()).body == b"thanks"
-        await wire.close()
 
 
 async def test_an_early_answer_reaches_the_client_and_ends_the_connection() -> None:
@@ -317,7 +307,7 @@ async def test_an_early_answer_reaches_the_client_and_ends_the_connection() -> N
         await wire.rest()
 
     async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         await wire.send(get("/", "Content-Length: 1000000", method="POST") + b"x" * 100)
         answer = await wire.message()
         assert (answer.status, answer.body, answer.one("Connection")) == (401, b"no", "close")
@@ -353,12 +343,11 @@ async def test_a_connection_is_used_again_and_a_stale_one_is_replaced() -> None:
         await wire.send(ok())  # keep-alive, and closed all the same
 
     async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial(front.address)
+        wire = await front.dial()
         for method in ("GET", "POST", "GET"):
             await wire.send(get("/", *(["Content-Length: 0"] if method == "POST" else []), method=method))
             assert (await wire.message()).status == 200
             legacy.gone.clear()
-        await wire.close()
         assert legacy.connections == 3
 
 
