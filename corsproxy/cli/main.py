@@ -18,7 +18,7 @@ __all__ = ["HELP_OPTIONS", "cli", "main"]
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 _VERBS = {
-    "run": ("corsproxy.cli.run:command", "Serve."),
+    "run": ("corsproxy.cli.run:run", "Serve."),
     "demo": (
         "corsproxy.cli.demo:demo",
         "Show it working on this machine.",

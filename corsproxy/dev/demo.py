@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp import web
 
@@ -19,12 +19,13 @@ from corsproxy.dev.legacy import Journal, legacy_app
 from corsproxy.dev.page_server import Page
 from corsproxy.dev.places import Places, origin_of, port_of, take_port
 from corsproxy.ops.log import ExchangeLog
-from corsproxy.ops.server import Server
+from corsproxy.ops.server import ListenError, Server
 
 __all__ = ["demo", "policy_text", "run_demo"]
 
 # Browsers keep connections open without using them: the page and the legacy API do not wait for those.
 SHUTDOWN_SECONDS = 1.0
+RACES = 3  # lost ones, before it is an error
 
 POLICY = """\
 listen: 127.0.0.1:{proxy}
@@ -103,13 +104,23 @@ async def serve(stack: AsyncExitStack, app: web.Application, listener: socket.so
 
 
 async def start_proxy(first_port: int, page: str, legacy_port: int) -> tuple[Server, str]:
-    """The proxy on its own free port, and the configuration it runs by, which names that port."""
-    with take_port(first_port) as probe:
-        port = port_of(probe)
+    """The proxy, and the configuration it runs by.
+
+    The server binds for itself, so somebody may take the port between the look and the start: then once more.
+    """
+    for _ in range(RACES):
+        with suppress(ListenError):
+            return await start_on_free_port(first_port, page, legacy_port)
+    return await start_on_free_port(first_port, page, legacy_port)
+
+
+async def start_on_free_port(first_port: int, page: str, legacy_port: int) -> tuple[Server, str]:
+    with take_port(first_port) as look:
+        port = port_of(look)
     policy = policy_text(page, port, legacy_port)
     table, problems = load_table(policy, "demo", {})
     if table is None:
         raise RuntimeError(f"the demo's own policy does not load: {problems}")
     server = Server(table, ExchangeLog(table.log, sys.stderr, os.environ))
-    await server.start()  # the server binds for itself: who takes the port at this very moment makes it fail
+    await server.start()
     return server, policy

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from corsproxy.config.table import Match, Route
-from corsproxy.http.fields import Fields
 from corsproxy.http.faults import AMBIGUOUS_PATH, NO_ROUTE, Fault
 from corsproxy.http.paths import canonical_path, normalised_path
 
@@ -50,7 +49,7 @@ class Router:
             for host in route.match.hosts or (b"",):
                 _enter(self._by_host.setdefault(host, _Index()), route)
 
-    def match(self, method: bytes, host: bytes, path: bytes, fields: Fields | None) -> Route | Fault:
+    def match(self, method: bytes, host: bytes, path: bytes, fields: Sequence[tuple[bytes, bytes]] | None) -> Route | Fault:
         """The route of a request, or the fault that says why there is none.
 
         method: for a preflight the requested method, so that it reaches the route of the actual request.
@@ -138,7 +137,7 @@ def _enter(index: _Index, route: Route) -> None:
         node.routes.append(route.index)
 
 
-def _first(candidates: tuple[Route, ...], method: bytes, fields: Fields | None) -> Route | None:
+def _first(candidates: tuple[Route, ...], method: bytes, fields: Sequence[tuple[bytes, bytes]] | None) -> Route | None:
     for route in candidates:
         match = route.match
         if match.methods and method not in match.methods:
@@ -149,7 +148,7 @@ def _first(candidates: tuple[Route, ...], method: bytes, fields: Fields | None) 
     return None
 
 
-def _carries(match: Match, fields: Fields) -> bool:
+def _carries(match: Match, fields: Sequence[tuple[bytes, bytes]]) -> bool:
     """True when each header the route asks for stands in the request with exactly that value."""
     return all(
         any(value == wanted and name.lower() == asked for name, value in fields)
