@@ -21,7 +21,7 @@ from corsproxy.ops.process import serve
 __all__ = ["run"]
 
 
-class _AddressType(click.ParamType):
+class _AddressType(click.ParamType[Address]):
     """HOST:PORT or unix:PATH, by the rules of the file."""
 
     name = "address"
@@ -29,7 +29,7 @@ class _AddressType(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
         address = parse_listen(str(value))
         if isinstance(address, Mistake):
-            self.fail(f"{address.says}: {address.remedy}", param, ctx)
+            self.fail(f"{address.message}: {address.remedy}", param, ctx)
         return address
 
 

@@ -47,7 +47,7 @@ class ExchangeLog:
         self.lost = 0  # lines that could not be written: the log never stops the proxy
 
     def record(self, exchange: Exchange, ended: float) -> None:
-        """Take one finished exchange. ended: seconds on the event loop's clock."""
+        """Take one finished exchange. ended: seconds on the monotonic clock."""
         self._lines.append(self._format(exchange, ended, time.time()))
         if len(self._lines) >= _FLUSH_LINES:
             self.flush()

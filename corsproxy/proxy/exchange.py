@@ -32,7 +32,7 @@ class Exchange:
     )
 
     def __init__(self, started: float, peer: str) -> None:
-        self.started = started  # seconds on the event loop's clock
+        self.started = started  # seconds on the monotonic clock
         self.peer = peer  # address of the client's end of the connection
         self.method = b""  # b"" when the head could not be read
         self.path = b""  # raw, without query

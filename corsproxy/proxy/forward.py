@@ -6,6 +6,7 @@ Never: deciding about CORS or routes; formatting of the record.
 """
 
 import asyncio
+import time
 from typing import Protocol as Shape
 
 from corsproxy.http.faults import (
@@ -289,7 +290,7 @@ class Forward:
         if framing >= Framing.CHUNKED:
             if request.is_http10:
                 framing = Framing.CLOSE
-                client.keep_alive_wanted = False
+                client.end_with_this()
             else:
                 # A body that ends with the connection is chunked too, so that a cut one is seen to be cut.
                 framing = Framing.CHUNKED
@@ -297,7 +298,7 @@ class Forward:
         self._framing = framing
         self._answered = True
         self.exchange.status = connection.status
-        self.exchange.responded = client.time()
+        self.exchange.responded = time.monotonic()
         lines.append(client.connection_line + b"\r\n")
         return b"\r\n".join(lines)
 

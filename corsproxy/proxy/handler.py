@@ -29,7 +29,7 @@ class Handler:
     """Serves requests by one table."""
 
     def __init__(self, table: Table, pools: Mapping[Upstream, Pool], record: Record) -> None:
-        """record: called once for each exchange, with the time it ended on the event loop's clock."""
+        """record: called once for each exchange, with the time it ended on the monotonic clock."""
         self.table = table
         self._router = Router(table.routes)
         self._services = tuple(RouteService(route, pools[route.upstream]) for route in table.routes)
@@ -79,7 +79,7 @@ class Handler:
 
     def refuse(self, client: Downstream, fault: Fault, head: bytes) -> None:
         """Answer a request that could not be read; what is legible of its head may still name an origin."""
-        exchange = Exchange(client.time(), client.peer)
+        exchange = Exchange(time.monotonic(), client.peer)
         exchange.origin = _legible_origin(head)
         decision = decide_no_route(self.table.policies, exchange.origin)
         self._answer_fault(client, exchange, fault, decision, None)
@@ -125,7 +125,7 @@ class Handler:
         exchange.status = int(head[9:12])
         exchange.sent_bytes = len(body)
         client.write(head + self._closing_lines(client, exchange) + body)
-        self._record(exchange, client.time())
+        self._record(exchange, time.monotonic())
         client.finish()
 
     def _closing_lines(self, client: Downstream, exchange: Exchange) -> bytes:
@@ -141,7 +141,7 @@ class Handler:
     def on_forwarded(self, forward: Forward) -> None:
         """The exchange is over: its response is out in full or as far as it came, or the client is gone."""
         forward.service.in_flight -= 1
-        self._record(forward.exchange, forward.client.time())
+        self._record(forward.exchange, time.monotonic())
 
     def on_failed(self, forward: Forward, fault: Fault) -> None:
         """The exchange ended in a fault, and the client has had no answer yet."""
@@ -152,7 +152,7 @@ class Handler:
 
 
 def _begin(client: Downstream, request: Request) -> Exchange:
-    exchange = Exchange(client.time(), client.peer)
+    exchange = Exchange(time.monotonic(), client.peer)
     exchange.method = request.method
     exchange.path = request.path
     exchange.origin = request.origin
