@@ -1,4 +1,6 @@
-"""Both ends of the proxy on real sockets: a client that sends exact bytes, an upstream that misbehaves on command."""
+"""Both ends of the proxy on real sockets: a client that sends exact bytes, an upstream that misbehaves on
+command.
+"""
 
 import asyncio
 import contextlib
@@ -49,11 +51,15 @@ class Wire:
         """The next head, with no body read."""
         raw = await _patiently(self.reader.readuntil(b"\r\n\r\n"))
         lines = raw[:-4].decode("latin-1").split("\r\n")
-        fields = [(name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines[1:])]
+        fields = [
+            (name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines[1:])
+        ]
         return Message(lines[0], fields)
 
     async def message(self, *, head_only: bool = False) -> Message:
-        """The next message with its body, as its framing says; without a length, up to the end of the stream."""
+        """The next message with its body, as its framing says; without a length, up to the end of the
+        stream.
+        """
         message = await self.head()
         is_response = message.first_line.startswith("HTTP/")
         if head_only or (is_response and (message.status < 200 or message.status in {204, 304})):
@@ -131,7 +137,7 @@ class Upstream:
             await self.behaviour(self, wire)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass  # the proxy hung up, as it may, or the test is over
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the test must hear of it
             self.errors.append(error)
         finally:
             self.closed += 1

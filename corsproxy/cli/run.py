@@ -36,9 +36,7 @@ class _AddressType(click.ParamType[Address]):
 class _AdminType(_AddressType):
     """An address, or `off`."""
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Address:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
         return _OFF if value == "off" else super().convert(value, param, ctx)
 
 
@@ -85,8 +83,9 @@ def run(
 ) -> None:
     """Serve by a configuration file, until SIGTERM or SIGINT.
 
-    Without -c the file is $CORSPROXY_CONFIG, ./corsproxy.yaml or /etc/corsproxy/corsproxy.yaml. A signal finishes
-    what is in flight, then exits with 0. A file with errors is refused with exit code 78: `corsproxy check` names them.
+    Without -c the file is $CORSPROXY_CONFIG, ./corsproxy.yaml or /etc/corsproxy/corsproxy.yaml. A signal
+    finishes what is in flight, then exits with 0. A file with errors is refused with exit code 78: `corsproxy
+    check` names them.
     """
     del workers  # click has refused every number but the one there is
     try:
@@ -103,9 +102,7 @@ def run(
     ctx.exit(serve(_overridden(table, listen, admin, log_format)))
 
 
-def _overridden(
-    table: Table, listen: Address | None, admin: Address | None, log_format: str | None
-) -> Table:
+def _overridden(table: Table, listen: Address | None, admin: Address | None, log_format: str | None) -> Table:
     """The table with what the command line says instead of the file."""
     if listen is not None:
         table = replace(table, listen=listen)

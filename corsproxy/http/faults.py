@@ -85,16 +85,32 @@ CLIENT_TIMEOUT = Fault(
     "client-timeout", 408, Side.CLIENT, "http_request_error", "The request did not arrive in time."
 )
 BODY_TOO_LARGE = Fault(
-    "body-too-large", 413, Side.CLIENT, "http_request_error", "The request body is longer than this route accepts."
+    "body-too-large",
+    413,
+    Side.CLIENT,
+    "http_request_error",
+    "The request body is longer than this route accepts.",
 )
 TARGET_TOO_LONG = Fault(
-    "target-too-long", 414, Side.CLIENT, "http_request_error", "The request target is longer than this proxy accepts."
+    "target-too-long",
+    414,
+    Side.CLIENT,
+    "http_request_error",
+    "The request target is longer than this proxy accepts.",
 )
 HEAD_TOO_LARGE = Fault(
-    "head-too-large", 431, Side.CLIENT, "http_request_error", "The request head is larger than this proxy accepts."
+    "head-too-large",
+    431,
+    Side.CLIENT,
+    "http_request_error",
+    "The request head is larger than this proxy accepts.",
 )
 TOO_MANY_FIELDS = Fault(
-    "too-many-fields", 431, Side.CLIENT, "http_request_error", "The request has more fields than this proxy accepts."
+    "too-many-fields",
+    431,
+    Side.CLIENT,
+    "http_request_error",
+    "The request has more fields than this proxy accepts.",
 )
 TRANSFER_CODING = Fault(
     "transfer-coding",
@@ -149,7 +165,11 @@ UPSTREAM_BROKE_OFF = Fault(
     "The upstream closed the connection before its response was complete.",
 )
 UPSTREAM_PROTOCOL = Fault(
-    "protocol-error", 502, Side.UPSTREAM, "http_protocol_error", "The upstream's response is not valid HTTP/1.1."
+    "protocol-error",
+    502,
+    Side.UPSTREAM,
+    "http_protocol_error",
+    "The upstream's response is not valid HTTP/1.1.",
 )
 CONNECT_TIMEOUT = Fault(
     "connect-timeout", 504, Side.UPSTREAM, "connection_timeout", "Connecting to the upstream took too long."

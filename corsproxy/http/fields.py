@@ -7,7 +7,7 @@ Never: CORS rules, dictionaries of fields (order, case and repetition are kept),
 import re
 from collections.abc import Iterable
 
-__all__ = ["HOP_BY_HOP", "Fields", "is_field_value", "is_token", "list_members", "nominated"]
+__all__ = ["HOP_BY_HOP", "PLAIN_OPTIONS", "Fields", "is_field_value", "is_token", "list_members", "nominated"]
 
 Fields = list[tuple[bytes, bytes]]
 """Field lines in the order they came: (name as written, value without surrounding white space)."""
@@ -32,6 +32,9 @@ HOP_BY_HOP = frozenset(
         b"http2-settings",  # RFC 7540 §3.2.1: must be named by Connection, and asks for a hop we do not speak
     }
 )
+
+# Connection values, as they nearly always stand, that name no further field.
+PLAIN_OPTIONS = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
 
 # A Connection field may name only fields that are about the hop. These carry the framing, the routing or
 # the decision, so naming them removes nothing (CVE-2024-45410).
@@ -64,7 +67,9 @@ def is_field_value(text: bytes) -> bool:
 
 
 def list_members(value: bytes) -> list[bytes]:
-    """The members of a comma-separated list without quoted strings; empty ones are dropped (RFC 9110 §5.6.1)."""
+    """The members of a comma-separated list without quoted strings; empty ones are dropped (RFC 9110
+    §5.6.1).
+    """
     return [member for part in value.split(b",") if (member := part.strip(b" \t"))]
 
 
@@ -72,5 +77,7 @@ def nominated(connection_values: Iterable[bytes]) -> frozenset[bytes]:
     """Lower-case names of further fields that these Connection values end at this hop."""
     names = {name.lower() for value in connection_values for name in list_members(value)}
     return frozenset(
-        name for name in names - _NEVER_NOMINATED if not name.startswith((b"x-forwarded-", b"access-control-"))
+        name
+        for name in names - _NEVER_NOMINATED
+        if not name.startswith((b"x-forwarded-", b"access-control-"))
     )

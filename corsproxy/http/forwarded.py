@@ -15,7 +15,8 @@ def is_forwarding_field(name: bytes) -> bool:
 def forwarded_lines(peer: str, *, tls: bool) -> bytes:
     """The lines that are the same for every request of one connection, each ended by CRLF.
 
-    peer: the client's address without port; "" for a Unix socket, which has none (then only the scheme is told).
+    peer: the client's address without port; "" for a Unix socket, which has none (then only the scheme is
+    told).
     """
     proto = b"X-Forwarded-Proto: https\r\n" if tls else b"X-Forwarded-Proto: http\r\n"
     return b"X-Forwarded-For: " + peer.encode("ascii", "replace") + b"\r\n" + proto if peer else proto

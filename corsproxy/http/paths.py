@@ -66,7 +66,7 @@ def strip_prefix(path: bytes, prefix: bytes) -> bytes:
 
 
 def _end_of_encoded(path: bytes, prefix: bytes) -> int | None:
-    """Where a prefix ends in a raw path that may spell it with percent-encodings; None when it does not stand there."""
+    """Where a prefix ends in a raw path that may percent-encode it; None when it does not stand there."""
     at = 0
     for byte in prefix:
         encoded = _ENCODED.match(path, at)

@@ -9,7 +9,7 @@ import ipaddress
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from corsproxy.config.table import Address, Table
+from corsproxy.config.table import Address
 from corsproxy.ops.server import ListenError, Server
 
 __all__ = ["Admin"]
@@ -18,9 +18,8 @@ __all__ = ["Admin"]
 class Admin:
     """The admin listener, between `start` and `stop`."""
 
-    def __init__(self, table: Table, server: Server) -> None:
-        assert table.admin is not None
-        self.address = table.admin
+    def __init__(self, address: Address, server: Server) -> None:
+        self.address = address
         self.draining = False
         self._server = server
         self._runner: web.AppRunner | None = None
@@ -59,16 +58,16 @@ class Admin:
             return web.Response(status=421, text="this listener does not answer to that Host\n")
         return await handler(request)
 
-    async def _healthy(self, request: web.Request) -> web.Response:
+    async def _healthy(self, _: web.Request) -> web.Response:
         return web.json_response({"healthy": True})
 
-    async def _ready(self, request: web.Request) -> web.Response:
+    async def _ready(self, _: web.Request) -> web.Response:
         ready = not self.draining
         return web.json_response({"ready": ready, "draining": self.draining}, status=200 if ready else 503)
 
 
 def _is_expected_host(host: str, address: Address) -> bool:
-    """True for an IP address, localhost, and the name it listens on: a page cannot make those point elsewhere."""
+    """True for an IP address, localhost and the name it listens on: no page can point those elsewhere."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     if name.lower() in {"localhost", address.host.lower()} or address.path:
         return True

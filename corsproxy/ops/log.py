@@ -33,7 +33,7 @@ def resolve_format(wanted: str, stream: TextIO) -> str:
 
 
 class ExchangeLog:
-    """Writes one line an exchange, some at a time: a write for each would cost more than the rest of the log."""
+    """Writes one line an exchange, some at a time: a write for each would be the dearest part of it."""
 
     def __init__(self, settings: Log, stream: TextIO, env: Mapping[str, str]) -> None:
         chosen = resolve_format(settings.format, stream)
@@ -70,7 +70,7 @@ class ExchangeLog:
 
 
 def json_line(exchange: Exchange, ended: float, now: float) -> str:
-    """One JSON object. `cors` is the outcome, `reason` the decision's word; `fault` only where there is one."""
+    """One JSON object: `cors` is the outcome, `reason` the decision's word, `fault` where there is one."""
     decision, fault = exchange.decision, exchange.fault
     entry: dict[str, object] = {
         "ts": _timestamp(now),
@@ -99,7 +99,7 @@ def json_line(exchange: Exchange, ended: float, now: float) -> str:
 
 
 def pretty_line(exchange: Exchange, ended: float, now: float, *, colour: bool = False) -> str:
-    """A line for a person: time, method, path, outcome, status, duration, origin, and why if it did not go well."""
+    """A line for a person: time, method, path, outcome, status, duration, origin, and what went wrong."""
     decision, fault = exchange.decision, exchange.fault
     outcome = _outcome(exchange)
     mark, tint = {"allowed": ("✓", _GREEN), "denied": ("✗", _RED)}.get(outcome, ("·", _DIM))
@@ -116,7 +116,9 @@ def pretty_line(exchange: Exchange, ended: float, now: float, *, colour: bool = 
     if exchange.origin is not None:
         parts.append(_text(exchange.origin))
     if decision is not None and outcome != "allowed" and exchange.origin is not None:
-        parts.append(f"{decision.reason.value}: {decision.detail}" if decision.detail else decision.reason.value)
+        parts.append(
+            f"{decision.reason.value}: {decision.detail}" if decision.detail else decision.reason.value
+        )
     if fault is not None:
         parts.append(f"{fault.code}: {fault.detail}" if fault.detail else fault.code)
     return "  ".join(parts)

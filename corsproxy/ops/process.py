@@ -26,12 +26,14 @@ _log = logging.getLogger(__name__)
 
 
 def serve(table: Table, env: Mapping[str, str] = os.environ) -> int:
-    """Serve a table until SIGTERM or SIGINT; the exit code: 0 after a graceful end, 1 when it could not start."""
+    """Serve a table until SIGTERM or SIGINT; the exit code: 0 after a graceful end, 1 when it could not
+    start.
+    """
     set_up_logging(table.log)
     try:
         return run_loop(_serve(table, env))
     except ListenError as error:
-        _log.error("%s", error)  # noqa: TRY400 - the line says all there is to say; a traceback would bury it
+        _log.error("%s", error)
         return 1
 
 
@@ -53,7 +55,7 @@ async def _serve(table: Table, env: Mapping[str, str]) -> int:
     stopping = _stop_signals()
     log = ExchangeLog(table.log, sys.stderr, env) if table.log.access else None
     server = Server(table, log)
-    admin = Admin(table, server) if table.admin is not None else None
+    admin = Admin(table.admin, server) if table.admin is not None else None
     await server.start()
     try:
         if admin is not None:

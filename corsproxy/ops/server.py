@@ -66,9 +66,7 @@ class Server:
             await self._clients.shutdown(self.table.drain.timeout)
         for pool in self._pools.values():
             pool.close()
-        if self.table.listen.path:
-            with contextlib.suppress(OSError):
-                Path(self.table.listen.path).unlink()
+        _remove_socket(self.table.listen)
         if self._log is not None:
             self._log.flush()
 
@@ -83,7 +81,7 @@ class Server:
         return 0 if self._clients is None else self._clients.open_count
 
     async def unresolved_hosts(self) -> list[str]:
-        """Names of upstream hosts that do not resolve now; they may later, so this is worth a warning only."""
+        """Names of upstream hosts that do not resolve now. They may later, so it is worth only a warning."""
         hosts = sorted({end.host for up in self._upstreams for end in up.endpoints if end.host})
         found = await asyncio.gather(*(_resolves(host) for host in hosts))
         return [host for host, resolves in zip(hosts, found, strict=True) if not resolves]
@@ -107,6 +105,12 @@ async def _listen(clients: ClientServer, address: Address) -> asyncio.Server:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ListenError(f"cannot listen on {address}: {reason.lower()}") from error
+
+
+def _remove_socket(address: Address) -> None:
+    if address.path:
+        with contextlib.suppress(OSError):
+            Path(address.path).unlink()
 
 
 def _remove_stale_socket(path: Path) -> None:

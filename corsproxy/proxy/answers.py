@@ -8,11 +8,19 @@ import json
 from email.utils import formatdate
 from http import HTTPStatus
 
-from corsproxy.cors.decide import Decision
+from corsproxy.cors.decide import Decision, Kind
 from corsproxy.cors.fields import expose_also
 from corsproxy.http.faults import Fault, Side
 
-__all__ = ["date_line", "fault_answer", "head_lines", "interim_head", "preflight_answer", "refusal_answer", "status_line"]
+__all__ = [
+    "date_line",
+    "fault_answer",
+    "head_lines",
+    "interim_head",
+    "preflight_answer",
+    "refusal_answer",
+    "status_line",
+]
 
 _PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus} | {
     413: b"Content Too Large",  # RFC 9110 §15.5.14; older Pythons know its former name
@@ -21,7 +29,7 @@ _PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus
 
 
 def status_line(status: int, reason: bytes | None = None) -> bytes:
-    """`HTTP/1.1 404 Not Found` and the line's end. reason: as an upstream wrote it; None = the standard's phrase."""
+    """`HTTP/1.1 404 Not Found` with its line end. reason: an upstream's own; None = the standard's."""
     phrase = _PHRASES.get(status, b"") if reason is None else reason
     return b"HTTP/1.1 %d %b\r\n" % (status, phrase)
 
@@ -53,16 +61,24 @@ def preflight_answer(decision: Decision, status: int) -> bytes:
 
 
 def refusal_answer(decision: Decision, title: str) -> tuple[bytes, bytes]:
-    """Head (up to and without Date, Connection and the empty line) and body of a 403 that says why."""
-    problem = {"title": title, "status": 403, "reason": decision.reason.value, "detail": decision.detail}
-    return _problem(403, problem, head_lines(decision))
+    """Head (up to and without Date, Connection and the empty line) and body of a 403 that says why.
+
+    With `diagnostics` a preflight is refused with 200 and the fields that passed: a browser looks at the
+    status before methods and headers, and would name nothing but the 403 (Fetch,
+    #cors-preflight-fetch).
+    """
+    is_diagnosis = decision.kind is Kind.PREFLIGHT and decision.fields
+    status = 200 if is_diagnosis else 403
+    problem = {"title": title, "status": status, "reason": decision.reason.value, "detail": decision.detail}
+    return _problem(status, problem, head_lines(decision))
 
 
 def fault_answer(fault: Fault, decision: Decision | None) -> tuple[bytes, bytes]:
     """Head (up to and without Date, Connection and the empty line) and body for a fault.
 
-    decision: of the route, or of the first policy that allows the origin; its fields go out too, with Proxy-Status
-    exposed, or a script sees no more than "network error" (Fetch, #cors-check looks at every status).
+    decision: of the route, or of the first policy that allows the origin; its fields go out too, with
+    Proxy-Status exposed, or a script sees no more than "network error" (Fetch, #cors-check looks at every
+    status).
     """
     lines = b"" if decision is None else head_lines(decision, exposing=(b"Proxy-Status", b"Retry-After"))
     if fault.error:
@@ -83,6 +99,7 @@ def _problem(status: int, problem: dict[str, object], lines: bytes) -> tuple[byt
     head = (
         status_line(status)
         + lines
-        + b"Content-Type: application/problem+json\r\nContent-Length: %d\r\nCache-Control: no-store\r\n" % len(body)
+        + b"Content-Type: application/problem+json\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+        % len(body)
     )
     return head, body

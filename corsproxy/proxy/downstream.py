@@ -1,6 +1,7 @@
 """The seam to aiohttp's server: one client connection, its requests one at a time.
 
-Here:  aiohttp's `web.Server` and `RequestHandler`, driven without a task per request: order of pipelined requests,
+Here:  aiohttp's `web.Server` and `RequestHandler`, driven without a task per request: order of pipelined
+       requests,
        flow control, deadlines, lingering close. With `reader`, all that touches aiohttp's internals.
 Never: routes, policies, upstreams. `Service.handle` gets each request and calls back.
 """
@@ -9,7 +10,8 @@ import asyncio
 import math
 import socket
 import struct
-from typing import Any, Protocol as Shape, cast
+from typing import Any, cast
+from typing import Protocol as Shape
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
@@ -24,7 +26,8 @@ from corsproxy.proxy.request import Request
 
 __all__ = ["ClientServer", "Downstream", "Service", "Settings", "Work"]
 
-# Body bytes are taken out of aiohttp's stream right after each read; its own flow control must stay out of it.
+# Body bytes are taken out of aiohttp's stream right after each read; its own flow control must stay out of
+# it.
 _NO_PAUSE = 1 << 30
 _LINGER_SECONDS = 2.0
 # A few connections over the ceiling are still told so (503); the rest are closed unread.
@@ -104,7 +107,9 @@ async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
 
 
 class Downstream(RequestHandler):
-    """A client's connection. One exchange at a time; pipelined requests wait unparsed, with reading paused."""
+    """A client's connection. One exchange at a time; pipelined requests wait unparsed, with reading
+    paused.
+    """
 
     __slots__ = (
         "_deadline",
@@ -199,7 +204,8 @@ class Downstream(RequestHandler):
         """Call `Work.on_deadline` when this much time goes by without another call."""
         now = self._loop.time()
         self._deadline = when = now + seconds
-        # The timer fires at least once a tick, and no timeout is shorter than a tick: nearly always nothing to do.
+        # The timer fires at least once a tick, and no timeout is shorter than a tick: nearly always nothing
+        # to do.
         if when < self._timer_at:
             self._set_timer(min(when, now + self._settings.tick))
 
@@ -287,7 +293,9 @@ class Downstream(RequestHandler):
         self._request_handler = None
 
     def eof_received(self) -> None:
-        """A client that sends no more is taken to be gone, as nginx and Envoy do: nobody waits for the upstream."""
+        """A client that sends no more is taken to be gone, as nginx and Envoy do: nobody waits for the
+        upstream.
+        """
         if self.work is not None:
             self._phase = _CLOSING
             self._let_go()
@@ -315,10 +323,14 @@ class Downstream(RequestHandler):
             self._process()
 
     def pause_reading(self) -> None:
-        """Do nothing: aiohttp's stream asks for this when it is full, which it never is here (`_NO_PAUSE`)."""
+        """Do nothing: aiohttp's stream asks for this when it is full, which it never is here
+        (`_NO_PAUSE`).
+        """
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Do nothing: aiohttp's stream calls this at the end of each body; reading is held and released below."""
+        """Do nothing: aiohttp's stream calls this at the end of each body; reading is held and released
+        below.
+        """
 
     # aiohttp's server, stopping
 
@@ -384,7 +396,9 @@ class Downstream(RequestHandler):
             work.on_request_body()
 
     def _refuse(self, fault: Fault) -> None:
-        """Answer a request that cannot be served, and read no further: what follows cannot be told from it."""
+        """Answer a request that cannot be served, and read no further: what follows cannot be told from
+        it.
+        """
         reader = self._reader
         self._phase = _EXCHANGE
         self._keeps_alive = False
@@ -434,7 +448,8 @@ class Downstream(RequestHandler):
     def _end(self) -> None:
         """Close, and where the client may still be sending, read on for a moment.
 
-        A close with unread bytes resets the connection, and the reset can overtake the answer (RFC 9112 §9.6).
+        A close with unread bytes resets the connection, and the reset can overtake the answer (RFC 9112
+        §9.6).
         """
         self._phase = _CLOSING
         reader = self._reader

@@ -12,7 +12,7 @@ __all__ = ["Exchange"]
 
 
 class Exchange:
-    """One request and its response or answer. Log, metrics, traces and inspector read this, and nothing else."""
+    """One request and its response or answer: all that log, metrics, traces and inspector read."""
 
     __slots__ = (
         "decision",

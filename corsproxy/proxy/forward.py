@@ -1,6 +1,7 @@
 """One exchange carried through: the client's request to an upstream, its response back.
 
-Here:  a small state machine between two connections: body both ways with tied flow control, deadlines, faults, and
+Here:  a small state machine between two connections: body both ways with tied flow control, deadlines,
+       faults, and
        the one retry that RFC 9110 §9.2.2 permits.
 Never: deciding about CORS or routes; formatting of the record.
 """
@@ -137,7 +138,9 @@ class Forward:
         self.client.arm(timeouts.response if waiting else timeouts.idle)
 
     def _framed_body(self) -> bytes | None:
-        """The body pieces that arrived, framed for the upstream; None when they were too many and the exchange ended."""
+        """The body pieces that arrived, framed for the upstream; None when they were too many and the
+        exchange ended.
+        """
         pieces = self.client.take_body()
         size = sum(map(len, pieces))
         self._received += size
@@ -244,7 +247,9 @@ class Forward:
         self._arm()
 
     def on_upstream_lost(self, fault: Fault, *, at_end: bool) -> None:
-        """The upstream's connection is gone: the end of a body without a length, a stale connection, or a fault."""
+        """The upstream's connection is gone: the end of a body without a length, a stale connection, or a
+        fault.
+        """
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -353,14 +358,7 @@ def _request_head(request: Request, service: RouteService, forwarded: bytes) -> 
         path = strip_prefix(path, route.strip_prefix)
     if route.base_path:
         path = route.base_path + path
-    kind = route.upstream.host
-    if kind == "upstream":
-        host = service.pool.endpoint.authority
-    elif kind == "preserve":
-        host = request.host
-    else:
-        assert isinstance(kind, bytes)
-        host = kind
+    host = request.host if service.host is None else service.host
     lines = [b"%b %b%b HTTP/1.1\r\nHost: %b" % (request.method, path, request.query, host), *request.lines]
     if request.chunked:
         lines.append(b"Transfer-Encoding: chunked")

@@ -1,6 +1,7 @@
 """The life of a request, top to bottom: match, limit, decide, answer or forward, record.
 
-Here:  the order of the steps, and the one place that turns a fault into an answer and an exchange into a record.
+Here:  the order of the steps, and the one place that turns a fault into an answer and an exchange into a
+       record.
 Never: bytes on sockets (downstream, forward), the rules (cors), the file (config).
 """
 
@@ -59,7 +60,10 @@ class Handler:
         exchange.route = found
         if is_preflight and found.policy is not None:
             decision, head = service.preflight(
-                request.origin or b"", request.requested_method or b"", request.headers, network=request.network
+                request.origin or b"",
+                request.requested_method or b"",
+                request.headers,
+                network=request.network,
             )
             exchange.decision = decision
             if not decision.passes:
@@ -146,9 +150,7 @@ class Handler:
     def on_failed(self, forward: Forward, fault: Fault) -> None:
         """The exchange ended in a fault, and the client has had no answer yet."""
         forward.service.in_flight -= 1
-        self._answer_fault(
-            forward.client, forward.exchange, fault, forward.ready.decision, forward.request
-        )
+        self._answer_fault(forward.client, forward.exchange, fault, forward.ready.decision, forward.request)
 
 
 def _begin(client: Downstream, request: Request) -> Exchange:
@@ -181,8 +183,8 @@ def _over_limit(client: Downstream, service: RouteService, request: Request) -> 
 def _is_same_origin(client: Downstream, request: Request) -> bool:
     """True when the request comes from a page that this proxy itself serves: Origin is sent with every POST.
 
-    Sec-Fetch-Site cannot be set by scripts (Fetch, #forbidden-request-header). Without it, Origin is compared with
-    the proxy's own scheme and Host.
+    Sec-Fetch-Site cannot be set by scripts (Fetch, #forbidden-request-header). Without it, Origin is compared
+    with the proxy's own scheme and Host.
     """
     if request.site:
         return request.site == b"same-origin"
@@ -204,5 +206,11 @@ def _shortest(table: Table) -> float:
     return min(
         seconds
         for timeouts in every
-        for seconds in (timeouts.client_head, timeouts.keepalive, timeouts.response, timeouts.idle, timeouts.connect)
+        for seconds in (
+            timeouts.client_head,
+            timeouts.keepalive,
+            timeouts.response,
+            timeouts.idle,
+            timeouts.connect,
+        )
     )

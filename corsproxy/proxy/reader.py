@@ -7,7 +7,8 @@ aiohttp's parser is strict, but it gives everything of one read at once, and a b
 before it along. Both end when it is fed up to where a head or a chunked body can end, and no further.
 """
 
-from typing import Any, Protocol as Shape
+from typing import Any
+from typing import Protocol as Shape
 
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -32,7 +33,9 @@ class Parser(Shape):
     """What is used of aiohttp's `HttpRequestParser`, whose C version has no type of its own."""
 
     def feed_data(self, data: bytes, /) -> tuple[Any, bool, bytes]:
-        """Messages as (head, body stream), whether the last one asks for another protocol, and what is left."""
+        """Messages as (head, body stream), whether the last one asks for another protocol, and what is
+        left.
+        """
 
     def message_consumed(self) -> None:
         """A message was taken; the parser stops after some that were not."""
@@ -80,8 +83,8 @@ class RequestReader:
     def read_head(self) -> Request | Fault | None:
         """Parse `waiting` up to the end of one head; None when it does not hold that much.
 
-        With the head goes what is here of its body. After a Fault nothing more may be read: what follows cannot be
-        told from the message that was wrong.
+        With the head goes what is here of its body. After a Fault nothing more may be read: what follows
+        cannot be told from the message that was wrong.
         """
         data = self.waiting
         end = _end_of_head(data, self.unfinished_head)
@@ -108,7 +111,9 @@ class RequestReader:
         head, self._payload = messages[0]
         return self._request(head)
 
-    def _request(self, head: Any) -> Request | Fault:  # Any: aiohttp's RawRequestMessage, private to its C parser
+    def _request(
+        self, head: Any
+    ) -> Request | Fault:  # Any: aiohttp's RawRequestMessage, private to its C parser
         version = head.version
         if version.major != 1 or version.minor > 1:
             return VERSION_REFUSED
@@ -168,7 +173,9 @@ class RequestReader:
 
 
 def _end_of_head(data: bytes, before: bytes) -> int | None:
-    """Where the head ends in `data`, of which `before` was already parsed; None when it does not end there."""
+    """Where the head ends in `data`, of which `before` was already parsed; None when it does not end
+    there.
+    """
     if before:
         seam = before[-3:]
         at = (seam + data[:3]).find(_END)

@@ -1,14 +1,15 @@
 """The facts of one request, read once from its head.
 
-Here:  one pass over the field lines: what routing, CORS and framing need, and the lines that may cross the proxy.
+Here:  one pass over the field lines: what routing, CORS and framing need, and the lines that may cross the
+       proxy.
 Never: sockets, routes, decisions. A head that must be refused is returned as a Fault, never repaired.
 """
 
 import re
 from collections.abc import Sequence
 
-from corsproxy.http.fields import HOP_BY_HOP, list_members, nominated
 from corsproxy.http.faults import BAD_REQUEST, METHOD_REFUSED, TRANSFER_CODING, Fault
+from corsproxy.http.fields import HOP_BY_HOP, PLAIN_OPTIONS, list_members, nominated
 from corsproxy.http.forwarded import is_forwarding_field
 from corsproxy.http.paths import split_target
 
@@ -89,7 +90,9 @@ class Request:
 
     @property
     def is_preflight(self) -> bool:
-        """OPTIONS with Origin and Access-Control-Request-Method, nothing else (Fetch, #cors-preflight-request)."""
+        """OPTIONS with Origin and Access-Control-Request-Method, nothing else (Fetch,
+        #cors-preflight-request).
+        """
         return self.requested_method is not None and self.method == b"OPTIONS" and self.origin is not None
 
 
@@ -135,12 +138,13 @@ def read_request(
         elif role == _DROP:
             pass
         elif role == _CONNECTION:
-            connection.append(value)
+            if value not in PLAIN_OPTIONS:
+                connection.append(value)
         else:
             fault = _note(request, role, name, value)
             if fault is not None:
                 return fault
-    if connection and connection != [b"keep-alive"]:
+    if connection:
         request.connection = nominated(connection)
         if request.connection:
             ends = request.connection
@@ -173,7 +177,9 @@ def _role_of(name: bytes) -> int:
 
 
 def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | None:
-    """Keep what a less common field says. Those about CORS cross the proxy too: the upstream may look at them."""
+    """Keep what a less common field says. Those about CORS cross the proxy too: the upstream may look at
+    them.
+    """
     if role == _LENGTH:
         request.body_bytes = int(value)  # the parser has seen that it is 1*DIGIT, once
         request.has_body = request.body_bytes > 0

@@ -1,6 +1,7 @@
 """The head of an upstream's response as the client gets it.
 
-Here:  one pass over the field lines: what ends at this hop, what belongs to the policy, how the body is framed.
+Here:  one pass over the field lines: what ends at this hop, what belongs to the policy, how the body is
+       framed.
 Never: sockets; deciding.
 """
 
@@ -8,7 +9,7 @@ import re
 from enum import IntEnum
 
 from corsproxy.cors.fields import exposable, expose_also, is_cors_field, merge_vary, parse_names
-from corsproxy.http.fields import HOP_BY_HOP, Fields, nominated
+from corsproxy.http.fields import HOP_BY_HOP, PLAIN_OPTIONS, Fields, nominated
 from corsproxy.proxy.answers import status_line
 from corsproxy.proxy.service import Ready
 
@@ -24,14 +25,15 @@ class Framing(IntEnum):
     CLOSE = 3
 
 
-_CROSS, _DROP, _CONNECTION, _LENGTH, _TRANSFER, _VARY, _CORS, _TIMING, _CORP = range(9)
+_CROSS, _DROP, _CONNECTION, _LENGTH, _TRANSFER, _VARY, _CORS, _NEIGHBOUR = range(8)
 _ROLE_OF = {
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
     b"transfer-encoding": _TRANSFER,
     b"vary": _VARY,
-    b"timing-allow-origin": _TIMING,
-    b"cross-origin-resource-policy": _CORP,
+    # Ours only where the policy sets them: two Cross-Origin-Resource-Policy lines would match nothing.
+    b"timing-allow-origin": _NEIGHBOUR,
+    b"cross-origin-resource-policy": _NEIGHBOUR,
 }
 _SEEN: dict[bytes, int] = {}
 _SEEN_LIMIT = 1024
@@ -98,16 +100,16 @@ def response_head(
         elif role == _VARY:
             vary.append(value)
         elif role == _CONNECTION:
-            ends.append(value)
+            if value not in PLAIN_OPTIONS:
+                ends.append(value)
         elif role == _CORS:
             cors.append((name, value))
         elif role == _TRANSFER:
             if value.strip().lower() != b"chunked":
                 return "a transfer coding other than chunked"
             framing = Framing.CHUNKED
-        elif role == _TIMING or role == _CORP:  # noqa: PLR1714 - twice as fast as a set of two
-            if not _is_ours(name, ready):
-                lines.append(name + b": " + value)
+        elif role == _NEIGHBOUR and name.lower() not in ready.owned:
+            lines.append(name + b": " + value)
     if ends:
         lines = _without_nominated(lines, ends)
     if ready.plain:
@@ -128,7 +130,9 @@ def response_head(
 
 
 def trailer_section(trailers: Fields) -> bytes:
-    """The trailer lines that may go on, each ended by CRLF: none that adds to the policy, the framing or the session."""
+    """The trailer lines that may go on, each ended by CRLF: none that adds to the policy, the framing or the
+    session.
+    """
     return b"".join(
         b"%b: %b\r\n" % (name, value)
         for name, value in trailers
@@ -162,12 +166,6 @@ def _remember_status(status: int, reason: bytes) -> bytes:
     if len(reason) <= 64:
         _STATUS_LINES[status, reason] = line
     return line
-
-
-def _is_ours(name: bytes, ready: Ready) -> bool:
-    """True when the policy sets this field itself: two Cross-Origin-Resource-Policy lines would match nothing."""
-    lower = name.lower()
-    return any(own.lower() == lower for own, _ in ready.decision.fields)
 
 
 def _without_nominated(lines: list[bytes], connection_values: list[bytes]) -> list[bytes]:

@@ -49,7 +49,9 @@ class Router:
             for host in route.match.hosts or (b"",):
                 _enter(self._by_host.setdefault(host, _Index()), route)
 
-    def match(self, method: bytes, host: bytes, path: bytes, fields: Sequence[tuple[bytes, bytes]] | None) -> Route | Fault:
+    def match(
+        self, method: bytes, host: bytes, path: bytes, fields: Sequence[tuple[bytes, bytes]] | None
+    ) -> Route | Fault:
         """The route of a request, or the fault that says why there is none.
 
         method: for a preflight the requested method, so that it reaches the route of the actual request.
@@ -72,7 +74,9 @@ class Router:
         return NO_ROUTE if route is None else route
 
     def _look_up(self, host: bytes, path: bytes) -> tuple[tuple[Route, ...], tuple[Route, ...] | None]:
-        """The routes for this path, and those for the path as an upstream might read it where that differs."""
+        """The routes for this path, and those for the path as an upstream might read it where that
+        differs.
+        """
         name = host_name(host)
         canonical = canonical_path(path)
         candidates = self._candidates(name, canonical)
@@ -94,13 +98,13 @@ class Router:
             pattern = self._routes[at].match.path_regex
             if pattern is not None and pattern.fullmatch(path):
                 yield at
-        node: _Node | None = index.prefixes
-        assert node is not None
+        node = index.prefixes
         yield from node.routes
         for segment in path.split(b"/")[1:]:
-            node = node.children.get(segment)
-            if node is None:
+            found = node.children.get(segment)
+            if found is None:
                 return
+            node = found
             yield from node.routes
 
 
@@ -137,7 +141,9 @@ def _enter(index: _Index, route: Route) -> None:
         node.routes.append(route.index)
 
 
-def _first(candidates: tuple[Route, ...], method: bytes, fields: Sequence[tuple[bytes, bytes]] | None) -> Route | None:
+def _first(
+    candidates: tuple[Route, ...], method: bytes, fields: Sequence[tuple[bytes, bytes]] | None
+) -> Route | None:
     for route in candidates:
         match = route.match
         if match.methods and method not in match.methods:

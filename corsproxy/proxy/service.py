@@ -12,6 +12,7 @@ from corsproxy.cors.decide import (
     decide_actual,
     decide_preflight,
 )
+from corsproxy.cors.policy import CorsPolicy
 from corsproxy.proxy.answers import preflight_answer
 from corsproxy.upstream.pool import Pool
 
@@ -25,10 +26,12 @@ _MEMO_KEY_BYTES = 1024
 class Ready:
     """A decision and the bytes it puts on every response."""
 
-    __slots__ = ("block", "decision", "plain", "vary_line")
+    __slots__ = ("block", "decision", "owned", "plain", "vary_line")
 
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, decision: Decision, policy: CorsPolicy | None) -> None:
         self.decision = decision
+        # Lower-case names, beside access-control-*, that the upstream may not set.
+        self.owned = frozenset() if policy is None or decision.passes else policy.owned_fields
         self.block = b"\r\n".join(name + b": " + value for name, value in decision.fields)
         self.vary_line = b"Vary: " + b", ".join(decision.vary) if decision.vary else b""
         # True when nothing depends on the response's own fields.
@@ -38,11 +41,14 @@ class Ready:
 class RouteService:
     """One route at work."""
 
-    __slots__ = ("_actual", "_preflight", "in_flight", "pool", "route")
+    __slots__ = ("_actual", "_preflight", "host", "in_flight", "pool", "route")
 
     def __init__(self, route: Route, pool: Pool) -> None:
         self.route = route
         self.pool = pool
+        kind = route.upstream.host
+        # The Host sent to the upstream; None = the client's own.
+        self.host = pool.endpoint.authority if kind == "upstream" else None if kind == "preserve" else kind
         self.in_flight = 0
         self._actual: dict[tuple[bytes | None, bool], Ready] = {}
         self._preflight: dict[tuple[bytes, bytes, bytes | None, bool], tuple[Decision, bytes]] = {}
@@ -53,9 +59,8 @@ class RouteService:
         ready = self._actual.get(key)
         if ready is None:
             policy = self.route.policy
-            ready = Ready(
-                NO_POLICY if policy is None else decide_actual(policy, origin, same_origin=same_origin)
-            )
+            decision = NO_POLICY if policy is None else decide_actual(policy, origin, same_origin=same_origin)
+            ready = Ready(decision, policy)
             if origin is None or len(origin) <= _MEMO_KEY_BYTES:
                 if len(self._actual) >= _MEMO_LIMIT:
                     self._actual.clear()
@@ -65,7 +70,9 @@ class RouteService:
     def preflight(
         self, origin: bytes, method: bytes, headers: bytes | None, *, network: bool
     ) -> tuple[Decision, bytes]:
-        """The decision on a preflight and, where it is allowed, the answer's head without Date and Connection."""
+        """The decision on a preflight and, where it is allowed, the answer's head without Date and
+        Connection.
+        """
         key = (origin, method, headers, network)
         found = self._preflight.get(key)
         if found is None:

@@ -6,12 +6,13 @@ Never: what is done with a response; CORS; whom to ask next.
 
 import asyncio
 import select
-from typing import Protocol as Shape, cast
+from typing import Protocol as Shape
+from typing import cast
 
 import httptools
 
-from corsproxy.http.fields import Fields
 from corsproxy.http.faults import UPSTREAM_BROKE_OFF, UPSTREAM_PROTOCOL, Fault
+from corsproxy.http.fields import Fields
 
 __all__ = ["Connection", "Owner", "Receiver"]
 
@@ -68,6 +69,7 @@ class Connection(asyncio.Protocol):
         "complete",
         "fields",
         "has_head",
+        "idle_since",
         "reason",
         "requests",
         "reusable",
@@ -84,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._poller = select.poll()
         self.transport: asyncio.Transport
         self.requests = 0  # sent over this connection so far
+        self.idle_since = 0.0  # seconds on the monotonic clock; set by the owner
         self._reset(head_only=False)
 
     def _reset(self, *, head_only: bool) -> None:
@@ -142,26 +145,33 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The endpoint accepted."""
         self.transport = cast(asyncio.Transport, transport)
         self._poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed, by whom ever."""
         self._owner.forget(self)
         receiver = self._receiver
         if receiver is not None:
             self._receiver = None
             detail = "" if exc is None else type(exc).__name__
-            receiver.on_upstream_lost(UPSTREAM_BROKE_OFF.because(detail), at_end=exc is None and self.has_head)
+            receiver.on_upstream_lost(
+                UPSTREAM_BROKE_OFF.because(detail), at_end=exc is None and self.has_head
+            )
 
     def pause_writing(self) -> None:
+        """The endpoint takes no more for now."""
         if self._receiver is not None:
             self._receiver.pause_upload()
 
     def resume_writing(self) -> None:
+        """The endpoint takes more again."""
         if self._receiver is not None:
             self._receiver.resume_upload()
 
     def data_received(self, data: bytes) -> None:
+        """Parse, then tell the receiver once what is new."""
         receiver = self._receiver
         if receiver is None or self.complete:
             # Nobody asked. Whatever it is, it must not become the next client's response.
@@ -178,13 +188,17 @@ class Connection(asyncio.Protocol):
             if not self._excuse(error):
                 self._receiver = None
                 self.transport.abort()
-                receiver.on_upstream_lost(UPSTREAM_PROTOCOL.because(str(error.__context__ or error)), at_end=False)
+                receiver.on_upstream_lost(
+                    UPSTREAM_PROTOCOL.because(str(error.__context__ or error)), at_end=False
+                )
                 return
         if self.has_head and self._receiver is receiver:
             receiver.on_response(self)
 
     def _excuse(self, error: httptools.HttpParserError) -> bool:
-        """True when the response is whole and only what followed it was wrong: it is good, the connection is not."""
+        """True when the response is whole and only what followed it was wrong: it is good, the connection is
+        not.
+        """
         del error
         self.reusable = False
         return self.complete
@@ -192,20 +206,24 @@ class Connection(asyncio.Protocol):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
+        """A response starts, or something that follows one."""
         if self.complete:
             raise _ExcessError("bytes after the response")
         self._started = True
 
     def on_status(self, reason: bytes) -> None:
+        """The reason phrase, perhaps in pieces."""
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """A field line of the head or of the trailers."""
         if self.has_head:
             self.trailers.append((name, value))
         else:
             self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
+        """The head is complete."""
         status = self._parser.get_status_code()
         if self._check_version and self._parser.get_http_version() not in {"1.0", "1.1"}:
             raise ValueError("not HTTP/1.x")
@@ -221,11 +239,13 @@ class Connection(asyncio.Protocol):
             self._in_interim = True
 
     def on_body(self, data: bytes) -> None:
+        """A piece of the body, transfer coding undone."""
         if self.complete:
             raise _ExcessError("a body where none may be")
         self._body.append(data)
 
     def on_message_complete(self) -> None:
+        """The response, or an interim one, is complete."""
         if self._in_interim:
             self._end_interim()
         elif not self.complete:
@@ -241,7 +261,9 @@ class Connection(asyncio.Protocol):
             self._receiver.on_interim(status, fields)
 
     def _end_without_body(self) -> None:
-        """The response to a HEAD ends with its head, but llhttp cannot be told: it gets a fresh parser afterwards."""
+        """The response to a HEAD ends with its head, but llhttp cannot be told: it gets a fresh parser
+        afterwards.
+        """
         options = {
             option.strip().lower()
             for name, value in self.fields

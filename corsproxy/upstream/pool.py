@@ -7,6 +7,7 @@ Never: choosing among endpoints, retrying, responses.
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable
 
 from corsproxy.config.table import Endpoint
@@ -23,9 +24,10 @@ from corsproxy.upstream.connection import Connection
 
 __all__ = ["Pool"]
 
-# Below the keep-alive of common servers (Node: 5 s, gunicorn: 2 s when it is on), so that we are rarely the second to
-# close; a connection that was closed meanwhile is noticed when it is taken.
+# Below the keep-alive of common servers (Node: 5 s, gunicorn: 2 s when it is on), so that we are rarely the
+# second to close; a connection that was closed meanwhile is noticed when it is taken.
 _IDLE_SECONDS = 60.0
+_JUST_NOW = 0.005  # seconds
 
 Opened = Callable[[Connection | Fault], None]
 
@@ -49,7 +51,8 @@ class Pool:
         """An idle connection that is still sound, or None."""
         while self.idle:
             connection = self.idle.pop()
-            if connection.is_silent():
+            # The look into the kernel costs a system call; the event loop has just looked itself.
+            if time.monotonic() - connection.idle_since < _JUST_NOW or connection.is_silent():
                 return connection
             connection.close()
         return None
@@ -102,6 +105,7 @@ class Pool:
         if self._closed:
             connection.close()
             return
+        connection.idle_since = time.monotonic()
         self.idle.append(connection)
         self._watch_idle()
 

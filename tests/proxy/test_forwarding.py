@@ -21,7 +21,19 @@ async def test_a_request_arrives_with_its_lines_in_order_and_case() -> None:
         assert crossing == [line.replace(":*", ": *") for line in lines]
 
 
-TARGETS = ["/", "/?", "/a?", "/a?b#c".replace("#c", ""), "//a//b", "/a/%zz", "/caf%C3%A9", "/a;b=c", "/a%00b", "/~%7E", "/'\"<>|"]
+TARGETS = [
+    "/",
+    "/?",
+    "/a?",
+    "/a?b#c".replace("#c", ""),
+    "//a//b",
+    "/a/%zz",
+    "/caf%C3%A9",
+    "/a;b=c",
+    "/a%00b",
+    "/~%7E",
+    "/'\"<>|",
+]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -33,7 +45,12 @@ async def test_the_target_is_forwarded_byte_for_byte(target: str) -> None:
 
 async def test_the_upstream_is_told_who_asked_and_a_client_cannot_forge_it() -> None:
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
-        forged = ["X-Forwarded-For: 6.6.6.6", "x-forwarded-proto: https", "Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6"]
+        forged = [
+            "X-Forwarded-For: 6.6.6.6",
+            "x-forwarded-proto: https",
+            "Forwarded: for=6.6.6.6",
+            "X-Real-IP: 6.6.6.6",
+        ]
         await ask(front.address, get("/", *forged, host="public.test"))
         seen = legacy.requests[0]
         assert names_of(seen, "x-forwarded-.*|forwarded|x-real-ip") == [
@@ -49,7 +66,13 @@ async def test_the_upstream_is_told_who_asked_and_a_client_cannot_forge_it() -> 
 async def test_fields_of_the_hop_end_here_in_both_directions() -> None:
     response = ok(b"x", "Connection: close, X-Hop", "X-Hop: 1", "Keep-Alive: timeout=5", "X-Kept: 1")
     async with upstream(answers(response)) as legacy, proxy(route(legacy.port)) as front:
-        lines = ["Connection: X-Secret, Origin, keep-alive", "X-Secret: 1", "Keep-Alive: 1", "TE: gzip", ORIGIN]
+        lines = [
+            "Connection: X-Secret, Origin, keep-alive",
+            "X-Secret: 1",
+            "Keep-Alive: 1",
+            "TE: gzip",
+            ORIGIN,
+        ]
         answer = await ask(front.address, get("/", *lines, "Proxy-Authorization: Basic eA==", "Upgrade: h2c"))
         assert names_of(legacy.requests[0], "x-secret|keep-alive|te|connection|proxy-.*|upgrade") == []
         assert legacy.requests[0].one("Origin") == APP  # CVE-2024-45410: Connection cannot take it away
@@ -134,19 +157,22 @@ async def test_a_status_without_body_ends_with_its_head(status: str) -> None:
         for _ in range(2):
             await wire.send(get("/", ORIGIN))
             answer = await wire.message()
-            assert (answer.first_line, answer.one("Access-Control-Allow-Origin")) == (f"HTTP/1.1 {status}", APP)
+            assert (answer.first_line, answer.one("Access-Control-Allow-Origin")) == (
+                f"HTTP/1.1 {status}",
+                APP,
+            )
         assert legacy.connections == 1
 
 
 async def test_head_keeps_the_length_and_the_connections() -> None:
-    async with upstream(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")) as legacy:
-        async with proxy(route(legacy.port)) as front:
-            wire = await front.dial()
-            for _ in range(3):
-                await wire.send(get("/", method="HEAD"))
-                answer = await wire.message(head_only=True)
-                assert answer.one("Content-Length") == "1000"
-            assert legacy.connections == 1
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    async with upstream(answers(response)) as legacy, proxy(route(legacy.port)) as front:
+        wire = await front.dial()
+        for _ in range(3):
+            await wire.send(get("/", method="HEAD"))
+            answer = await wire.message(head_only=True)
+            assert answer.one("Content-Length") == "1000"
+        assert legacy.connections == 1
 
 
 async def test_an_upload_with_a_length_arrives_whole() -> None:
@@ -196,7 +222,9 @@ async def test_a_download_streams_piece_by_piece() -> None:
 
     async def behave(server, wire) -> None:
         await server.request(wire)
-        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await wire.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         await wire.send(b"7\r\nfirst\n\n\r\n")
         await release.wait()
         await wire.send(b"8\r\nsecond\n\n\r\n0\r\n\r\n")
@@ -352,9 +380,10 @@ async def test_a_connection_is_used_again_and_a_stale_one_is_replaced() -> None:
 
 
 async def test_absolute_form_routes_by_its_own_host() -> None:
-    async with upstream(answers(ok())) as legacy, proxy(
-        route(legacy.port, match=Match(hosts=(b"inner.test",)))
-    ) as front:
+    async with (
+        upstream(answers(ok())) as legacy,
+        proxy(route(legacy.port, match=Match(hosts=(b"inner.test",)))) as front,
+    ):
         answer = await ask(front.address, b"GET http://inner.test/x?q HTTP/1.1\r\nHost: other.test\r\n\r\n")
         assert (answer.status, legacy.requests[0].first_line) == (200, "GET /x?q HTTP/1.1")
         assert legacy.requests[0].one("X-Forwarded-Host") == "inner.test"
