@@ -7,6 +7,7 @@ Never: routes, policies, upstreams. `Service.handle` gets each request and calls
 """
 
 import asyncio
+import logging
 import math
 import socket
 import struct
@@ -25,6 +26,8 @@ from corsproxy.proxy.reader import Parser, RequestReader
 from corsproxy.proxy.request import Request
 
 __all__ = ["ClientServer", "Downstream", "Service", "Settings", "Work"]
+
+_log = logging.getLogger(__name__)
 
 # Body bytes are taken out of aiohttp's stream right after each read; its own flow control must stay out of
 # it.
@@ -361,6 +364,9 @@ class Downstream(RequestHandler):
         try:
             while reader.waiting and self._phase <= _HEAD and not self._paused:
                 self._next_request(reader)
+        except Exception:  # noqa: BLE001 - a mistake of ours may cost this exchange, and nobody else's
+            _log.exception("internal error; the connection is closed")
+            self.abandon()
         finally:
             self._processing = False
         if self._read_paused and not reader.waiting and not self._upload_paused:

@@ -134,8 +134,13 @@ class Forward:
 
     def _arm(self) -> None:
         timeouts = self.service.route.timeouts
-        waiting = self.client.request_complete and not self._answered
-        self.client.arm(timeouts.response if waiting else timeouts.idle)
+        self.client.arm(timeouts.response if self._awaits_response() else timeouts.idle)
+
+    def _awaits_response(self) -> bool:
+        """True when it is the upstream's turn: it has the request, or the client waits for a 100."""
+        if self._answered:
+            return False
+        return self.client.request_complete or (self.request.expects and not self._received)
 
     def _framed_body(self) -> bytes | None:
         """The body pieces that arrived, framed for the upstream; None when they were too many and the
@@ -185,9 +190,9 @@ class Forward:
 
     def on_client_drained(self) -> None:
         """The client takes more again."""
-        connection = self._connection
-        if connection is not None and not connection.transport.is_closing():
-            connection.transport.resume_reading()
+        if self._connection is not None:
+            self._connection.resume()
+            self._arm()
 
     def on_deadline(self) -> None:
         """Somebody took too long: name who."""
@@ -195,7 +200,7 @@ class Forward:
             self._fail(RESPONSE_TIMEOUT)
         elif self._answered:
             self._fail(CLIENT_TIMEOUT if self.client.is_choked else UPSTREAM_STALLED)
-        elif self.client.request_complete:
+        elif self._awaits_response():
             self._fail(RESPONSE_TIMEOUT)
         else:
             taking = self._connection.transport.get_write_buffer_size() == 0
@@ -215,6 +220,7 @@ class Forward:
     def resume_upload(self) -> None:
         """The upstream takes more again."""
         self.client.resume_upload()
+        self._arm()
 
     def on_response(self, connection: Connection) -> None:
         """Head, body pieces and end, as they come; all of a small response leaves in one write."""
@@ -243,7 +249,7 @@ class Forward:
             self._finish(connection)
             return
         if client.is_choked:
-            connection.transport.pause_reading()
+            connection.pause()
         self._arm()
 
     def on_upstream_lost(self, fault: Fault, *, at_end: bool) -> None:
@@ -354,10 +360,16 @@ def _request_head(request: Request, service: RouteService, forwarded: bytes) -> 
     """The head for the upstream: the client's lines, its own Host, and who asked."""
     route = service.route
     path = request.path
+    if path == b"*":  # about the upstream as a whole (RFC 9110 §9.3.7)
+        return _joined_head(request, path, service, forwarded)
     if route.strip_prefix:
         path = strip_prefix(path, route.strip_prefix)
     if route.base_path:
         path = route.base_path + path
+    return _joined_head(request, path, service, forwarded)
+
+
+def _joined_head(request: Request, path: bytes, service: RouteService, forwarded: bytes) -> bytes:
     host = request.host if service.host is None else service.host
     lines = [b"%b %b%b HTTP/1.1\r\nHost: %b" % (request.method, path, request.query, host), *request.lines]
     if request.chunked:

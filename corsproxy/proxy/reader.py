@@ -52,6 +52,7 @@ class RequestReader:
         "_chunked",
         "_head_bytes",
         "_limits",
+        "_overhead",
         "_parser",
         "_payload",
         "body",
@@ -66,6 +67,7 @@ class RequestReader:
         self._limits = limits
         self._head_bytes = 0  # of the current head that went into the parser
         self._body_left = 0
+        self._overhead = 0  # bytes of framing and trailers since the last piece of body
         self._chunked = False
         self._payload: StreamReader = EMPTY_PAYLOAD
         self.waiting = b""
@@ -165,6 +167,11 @@ class RequestReader:
         piece = payload.read_nowait()
         if piece:
             self.body.append(piece)
+            self._overhead = 0
+        else:
+            self._overhead += len(data)
+            if self._overhead > self._limits.request_head:
+                return HEAD_TOO_LARGE.because("chunk extensions or trailers")
         if payload.is_eof():
             self.complete = True
             self._payload = EMPTY_PAYLOAD

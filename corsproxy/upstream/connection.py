@@ -16,6 +16,10 @@ from corsproxy.http.fields import Fields
 
 __all__ = ["Connection", "Owner", "Receiver"]
 
+# What an upstream may send beside a body before it is taken for broken: memory stays bounded.
+_HEAD_LIMIT = 256 * 1024  # bytes of a head, or of framing and trailers without a byte of body between
+_INTERIM_LIMIT = 100
+
 
 class Receiver(Shape):
     """Who asked. Each call is made from the event loop; none may await."""
@@ -61,11 +65,12 @@ class Connection(asyncio.Protocol):
         "_check_version",
         "_head_only",
         "_in_interim",
+        "_interims",
+        "_overhead",
         "_owner",
         "_parser",
         "_poller",
         "_receiver",
-        "_started",
         "complete",
         "fields",
         "has_head",
@@ -92,8 +97,9 @@ class Connection(asyncio.Protocol):
     def _reset(self, *, head_only: bool) -> None:
         self._head_only = head_only
         self._in_interim = False
+        self._interims = 0
+        self._overhead = 0  # bytes received since the last piece of body
         self._check_version = False
-        self._started = False
         self._body: list[bytes] = []
         self.status = 0
         self.reason = b""
@@ -122,9 +128,18 @@ class Connection(asyncio.Protocol):
         self._body = []
         return body
 
+    def pause(self) -> None:
+        """Read no more of the response for now."""
+        self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        self.transport.resume_reading()
+
     def release(self, *, request_complete: bool) -> None:
         """The exchange is over: keep the connection if its framing is beyond doubt, else close it."""
         self._receiver = None
+        self.transport.resume_reading()
         if self.complete and self.reusable and request_complete and not self.transport.is_closing():
             self._owner.keep(self)
         else:
@@ -140,7 +155,7 @@ class Connection(asyncio.Protocol):
 
         Asked before an idle connection is used again (RFC 9112 §9.2): 0.3 µs for the look into the kernel.
         """
-        return not self.transport.is_closing() and not self._poller.poll(0)
+        return not self._poller.poll(0)
 
     # asyncio.Protocol
 
@@ -182,26 +197,29 @@ class Connection(asyncio.Protocol):
         if self.untouched:
             self.untouched = False
             self._check_version = not data.startswith(b"HTTP/1.")
+        self._overhead += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if not self._excuse(error):
-                self._receiver = None
-                self.transport.abort()
-                receiver.on_upstream_lost(
-                    UPSTREAM_PROTOCOL.because(str(error.__context__ or error)), at_end=False
-                )
+            # A whole response is good, whatever followed it; the connection is not.
+            self.reusable = False
+            if not self.complete:
+                self._give_up(str(error.__context__ or error))
                 return
+        if self._body:
+            self._overhead = 0
+        elif self._overhead > _HEAD_LIMIT and not self.complete:
+            self._give_up("more head or framing than is accepted")
+            return
         if self.has_head and self._receiver is receiver:
             receiver.on_response(self)
 
-    def _excuse(self, error: httptools.HttpParserError) -> bool:
-        """True when the response is whole and only what followed it was wrong: it is good, the connection is
-        not.
-        """
-        del error
-        self.reusable = False
-        return self.complete
+    def _give_up(self, objection: str) -> None:
+        """Close, and tell the receiver what the upstream did wrong."""
+        receiver, self._receiver = self._receiver, None
+        self.transport.abort()
+        if receiver is not None:
+            receiver.on_upstream_lost(UPSTREAM_PROTOCOL.because(objection), at_end=False)
 
     # httptools callbacks
 
@@ -209,7 +227,6 @@ class Connection(asyncio.Protocol):
         """A response starts, or something that follows one."""
         if self.complete:
             raise _ExcessError("bytes after the response")
-        self._started = True
 
     def on_status(self, reason: bytes) -> None:
         """The reason phrase, perhaps in pieces."""
@@ -254,6 +271,9 @@ class Connection(asyncio.Protocol):
 
     def _end_interim(self) -> None:
         self._in_interim = False
+        self._interims += 1
+        if self._interims > _INTERIM_LIMIT:
+            raise ValueError("too many interim responses")
         self._check_version = True  # the final response follows, perhaps in the same bytes
         status, fields = self._parser.get_status_code(), self.fields
         self.fields, self.reason = [], b""

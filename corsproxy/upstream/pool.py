@@ -51,7 +51,9 @@ class Pool:
         """An idle connection that is still sound, or None."""
         while self.idle:
             connection = self.idle.pop()
-            # The look into the kernel costs a system call; the event loop has just looked itself.
+            if connection.transport.is_closing():
+                continue
+            # The look into the kernel is a system call, and the event loop has just looked itself.
             if time.monotonic() - connection.idle_since < _JUST_NOW or connection.is_silent():
                 return connection
             connection.close()
