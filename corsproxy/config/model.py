@@ -346,9 +346,9 @@ class Route(Settings):
     )
     cookies: Cookies = Field(Cookies(), description="Changes to `Set-Cookie`.")
     websocket: Annotated[Literal["same_policy", "any", "off"], Off] = Field(
-        "off",
-        description="WebSocket upgrades: `same_policy` checks the origin by the route's policy, `any` does "
-        "not, `off` refuses them. Only `off` is supported yet.",
+        "same_policy",
+        description="WebSocket and other upgrades: `same_policy` checks the origin by the route's policy, "
+        "`any` does not, `off` serves the request without the upgrade.",
     )
 
 

@@ -76,6 +76,7 @@ class Routes:
             policy=policy,
             timeouts=replace(self._timeouts, **entry.timeouts.model_dump(exclude_none=True)),
             limits=replace(self._limits, **entry.limits.model_dump(exclude_none=True)),
+            websocket=entry.websocket,
         )
 
     def _name(self, entry: model.Route, index: int) -> str:

@@ -45,7 +45,6 @@ NOT_YET = (
     NotYet("routes.*.response_headers", _only_default),
     NotYet("routes.*.redirects", _only_default),
     NotYet("routes.*.cookies", _only_default),
-    NotYet("routes.*.websocket", _only_default),
 )
 
 

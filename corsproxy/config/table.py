@@ -125,6 +125,7 @@ class Route:
     policy: CorsPolicy | None  # None = `cors: off`
     timeouts: Timeouts
     limits: Limits
+    websocket: Literal["same_policy", "any", "off"] = "same_policy"  # who may switch protocols
 
 
 @dataclass(frozen=True, slots=True, eq=False)

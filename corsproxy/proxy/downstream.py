@@ -25,7 +25,7 @@ from corsproxy.http.forwarded import forwarded_lines
 from corsproxy.proxy.reader import Parser, RequestReader
 from corsproxy.proxy.request import Request
 
-__all__ = ["ClientServer", "Downstream", "Service", "Settings", "Work"]
+__all__ = ["ClientServer", "Downstream", "Pump", "Service", "Settings", "Work"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _LINGER_SECONDS = 2.0
 # A few connections over the ceiling are still told so (503); the rest are closed unread.
 _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
-_IDLE, _HEAD, _EXCHANGE, _CLOSING = range(4)
+_IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
 
 
 class Work(Shape):
@@ -56,6 +56,16 @@ class Work(Shape):
 
     def on_deadline(self) -> None:
         """The time given to `Downstream.arm` is over."""
+
+
+class Pump(Work, Shape):
+    """What is under way once the connection has switched to another protocol."""
+
+    def on_client_data(self, data: bytes) -> None:
+        """Bytes from the client, as they came."""
+
+    def on_client_eof(self) -> bool:
+        """The client sends no more; True keeps the other direction open."""
 
 
 class Service(Shape):
@@ -120,6 +130,7 @@ class Downstream(RequestHandler):
         "_keeps_alive",
         "_phase",
         "_processing",
+        "_pump",
         "_read_paused",
         "_reader",
         "_service",
@@ -159,6 +170,7 @@ class Downstream(RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._gone: asyncio.Future[None] | None = None
+        self._pump: Pump | None = None
         self.work: Work | None = None
         self.peer = ""  # the client's address, without port; "" on a Unix socket
         self.scheme = b"http"
@@ -239,6 +251,30 @@ class Downstream(RequestHandler):
         if not self._processing:
             self._process()
 
+    def switch(self, pump: Pump) -> bytes:
+        """Hand all further bytes to `pump`; returns what the client has sent already."""
+        self.work = self._pump = pump
+        self._phase = _TUNNEL
+        early, self._reader.waiting = self._reader.waiting, b""
+        self._release_reading()
+        return early
+
+    def write_eof(self) -> bool:
+        """Send the end of the stream and go on receiving; False where the transport cannot."""
+        transport = self.transport
+        if transport is None or not transport.can_write_eof():
+            return False
+        transport.write_eof()
+        return True
+
+    def hang_up(self) -> None:
+        """Close once everything written is sent."""
+        self.work = self._pump = None
+        self._phase = _CLOSING
+        if self.transport is not None:
+            self.transport.close()
+            self.arm(_LINGER_SECONDS)
+
     def cut(self) -> None:
         """End the connection so that the client sees that the response is incomplete (RFC 9112 §8)."""
         self.work = None
@@ -295,13 +331,16 @@ class Downstream(RequestHandler):
         self._request_factory = None
         self._request_handler = None
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp narrows asyncio's own signature
         """A client that sends no more is taken to be gone, as nginx and Envoy do: nobody waits for the
         upstream.
         """
+        if self._pump is not None:
+            return self._pump.on_client_eof()
         if self.work is not None:
             self._phase = _CLOSING
             self._let_go()
+        return None
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, of a body, or of a request that has to wait."""
@@ -316,6 +355,8 @@ class Downstream(RequestHandler):
                 self._hold_reading()
             else:
                 self._read_body()
+        elif self._pump is not None:
+            self._pump.on_client_data(data)
 
     def resume_writing(self) -> None:
         """The client takes more again."""
@@ -437,7 +478,7 @@ class Downstream(RequestHandler):
             self._set_timer(min(self._deadline, now + self._settings.tick))
             return
         self._deadline = self._timer_at = math.inf
-        if self._phase == _EXCHANGE and self.work is not None:
+        if self.work is not None:
             self.work.on_deadline()
         elif self._phase == _HEAD:
             self._refuse(CLIENT_TIMEOUT)
@@ -448,6 +489,7 @@ class Downstream(RequestHandler):
 
     def _let_go(self) -> None:
         work, self.work = self.work, None
+        self._pump = None
         if work is not None:
             work.on_client_gone()
 

@@ -19,7 +19,7 @@ from corsproxy.http.faults import (
     UPSTREAM_STALLED,
     Fault,
 )
-from corsproxy.http.fields import Fields
+from corsproxy.http.fields import Fields, list_members
 from corsproxy.http.methods import IDEMPOTENT_METHODS
 from corsproxy.http.paths import strip_prefix
 from corsproxy.proxy.answers import interim_head
@@ -28,6 +28,7 @@ from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.request import Request
 from corsproxy.proxy.response import Framing, response_head, trailer_section
 from corsproxy.proxy.service import Ready, RouteService
+from corsproxy.proxy.tunnel import Tunnel
 from corsproxy.upstream.connection import Connection
 
 __all__ = ["Forward", "Outcome"]
@@ -127,7 +128,13 @@ class Forward:
     def _send(self, connection: Connection) -> None:
         self._connection = connection
         self.exchange.endpoint = self.service.pool.name
-        connection.send(self, self._first, head_only=self.request.method == b"HEAD")
+        request = self.request
+        connection.send(
+            self,
+            self._first,
+            head_only=request.method == b"HEAD",
+            may_switch=bool(request.upgrade),
+        )
         client = self.client
         client.resume_upload()
         self._arm()
@@ -226,6 +233,9 @@ class Forward:
         """Head, body pieces and end, as they come; all of a small response leaves in one write."""
         out: list[bytes] = []
         if not self._answered:
+            if connection.switched:
+                self._switch(connection)
+                return
             head = self._head(connection)
             if head is None:
                 return
@@ -279,6 +289,28 @@ class Forward:
             and self.client.request_complete
             and self.request.method in IDEMPOTENT_METHODS
         )
+
+    def _switch(self, connection: Connection) -> None:
+        """101: the client gets the head, and from then on both sides talk past us."""
+        client = self.client
+        protocol = next((value for name, value in connection.fields if name.lower() == b"upgrade"), b"")
+        head = response_head(101, connection.reason, connection.fields, self.ready, head_only=True)
+        if isinstance(head, str) or protocol.lower() not in _protocols(self.request.upgrade):
+            self._fail(UPSTREAM_PROTOCOL.because("a switch to a protocol that was not asked for"))
+            return
+        self._connection = None
+        self._answered = True
+        self.exchange.status = 101
+        self.exchange.responded = time.monotonic()
+        head.lines.append(b"Upgrade: " + protocol + b"\r\nConnection: Upgrade\r\n\r\n")
+        client.write(b"\r\n".join(head.lines))
+        Tunnel(client, connection, self.service.route.timeouts.idle, self._tunnel_ended).start()
+
+    def _tunnel_ended(self, tunnel: Tunnel, fault: Fault | None) -> None:
+        self.exchange.fault = fault
+        self.exchange.received_bytes = tunnel.received_bytes
+        self.exchange.sent_bytes = tunnel.sent_bytes
+        self._outcome.on_forwarded(self)
 
     # The response
 
@@ -376,7 +408,14 @@ def _joined_head(request: Request, path: bytes, service: RouteService, forwarded
         lines.append(b"Transfer-Encoding: chunked")
     if request.trailers_wanted:
         lines.append(b"TE: trailers\r\nConnection: TE")
+    if request.upgrade:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: " + request.upgrade)
     if request.host:
         lines.append(b"X-Forwarded-Host: " + request.host)
     lines.append(forwarded)
     return b"\r\n".join(lines) + b"\r\n"
+
+
+def _protocols(upgrade: bytes) -> set[bytes]:
+    """The protocols that an Upgrade field names, in lower case."""
+    return {member.lower() for member in list_members(upgrade)}

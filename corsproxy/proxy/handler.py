@@ -72,10 +72,12 @@ class Handler:
         ready = _decide(client, service, request)
         if not is_preflight:
             exchange.decision = ready.decision
+        if request.upgrade and found.websocket == "off":
+            request.upgrade = b""  # served as the ordinary request that it is as well (RFC 9110 §7.8)
         fault = _over_limit(client, service, request)
         if fault is not None:
             self._answer_fault(client, exchange, fault, ready.decision, request)
-        elif ready.decision.blocks:
+        elif ready.decision.blocks or _may_not_switch(service, ready, request):
             self._answer_refusal(client, exchange, ready.decision, request)
         else:
             service.in_flight += 1
@@ -167,6 +169,14 @@ def _decide(client: Downstream, service: RouteService, request: Request) -> Read
     if not ready.decision.allowed and _is_same_origin(client, request):
         return service.actual(request.origin, same_origin=True)
     return ready
+
+
+def _may_not_switch(service: RouteService, ready: Ready, request: Request) -> bool:
+    """True when a foreign page would open a WebSocket: browsers leave that check to us (RFC 6455 §10.2)."""
+    if not request.upgrade or service.route.websocket == "any":
+        return False
+    decision = ready.decision
+    return not decision.allowed and not decision.passes
 
 
 def _over_limit(client: Downstream, service: RouteService, request: Request) -> Fault | None:

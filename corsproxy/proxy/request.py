@@ -144,6 +144,8 @@ def read_request(
             fault = _note(request, role, name, value)
             if fault is not None:
                 return fault
+    if request.upgrade and not _may_upgrade(request):
+        request.upgrade = b""
     if connection:
         request.connection = nominated(connection)
         if request.connection:
@@ -162,6 +164,26 @@ def read_request(
     if b"#" in target:
         return BAD_REQUEST.because("a fragment is never sent")
     return request
+
+
+def _may_upgrade(request: Request) -> bool:
+    """True for a switch that can be handed on (RFC 9110 §7.8): to a protocol that keeps to our rules.
+
+    h2c would carry further requests that nobody here sees (h2c smuggling), and TLS would hide them.
+    """
+    named = {
+        option.lower()
+        for name, value in request.raw_fields
+        if name.lower() == b"connection"
+        for option in list_members(value)
+    }
+    asked = {protocol.partition(b"/")[0].lower() for protocol in list_members(request.upgrade)}
+    return (
+        not request.is_http10
+        and not request.has_body
+        and b"upgrade" in named
+        and not asked & {b"h2c", b"h2", b"tls", b"http"}
+    )
 
 
 def _role_of(name: bytes) -> int:
@@ -200,7 +222,7 @@ def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | Non
         members = {member.partition(b";")[0].strip().lower() for member in list_members(value)}
         request.trailers_wanted |= b"trailers" in members
     elif role == _UPGRADE:
-        request.upgrade = value
+        request.upgrade = value if not request.upgrade else request.upgrade + b", " + value
     else:
         _note_cors(request, role, value)
         request.lines.append(name + b": " + value)

@@ -14,7 +14,7 @@ import httptools
 from corsproxy.http.faults import UPSTREAM_BROKE_OFF, UPSTREAM_PROTOCOL, Fault
 from corsproxy.http.fields import Fields
 
-__all__ = ["Connection", "Owner", "Receiver"]
+__all__ = ["Connection", "Owner", "Receiver", "Switched"]
 
 # What an upstream may send beside a body before it is taken for broken: memory stays bounded.
 _HEAD_LIMIT = 256 * 1024  # bytes of a head, or of framing and trailers without a byte of body between
@@ -32,6 +32,25 @@ class Receiver(Shape):
 
     def on_upstream_lost(self, fault: Fault, *, at_end: bool) -> None:
         """The connection is gone. at_end: it was closed in order, which ends a body without a length."""
+
+    def pause_upload(self) -> None:
+        """The upstream takes no more for now."""
+
+    def resume_upload(self) -> None:
+        """The upstream takes more again."""
+
+
+class Switched(Shape):
+    """Who pumps bytes after a 101."""
+
+    def on_upstream_data(self, data: bytes) -> None:
+        """Bytes from the upstream, as they came."""
+
+    def on_upstream_eof(self) -> bool:
+        """The upstream sends no more; True keeps the other direction open."""
+
+    def on_upstream_closed(self) -> None:
+        """The connection is gone."""
 
     def pause_upload(self) -> None:
         """The upstream takes no more for now."""
@@ -63,13 +82,16 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_check_version",
+        "_early",
         "_head_only",
         "_in_interim",
         "_interims",
+        "_may_switch",
         "_overhead",
         "_owner",
         "_parser",
         "_poller",
+        "_pump",
         "_receiver",
         "complete",
         "fields",
@@ -79,6 +101,7 @@ class Connection(asyncio.Protocol):
         "requests",
         "reusable",
         "status",
+        "switched",
         "trailers",
         "transport",
         "untouched",
@@ -89,13 +112,17 @@ class Connection(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._poller = select.poll()
+        self._pump: Switched | None = None
         self.transport: asyncio.Transport
         self.requests = 0  # sent over this connection so far
         self.idle_since = 0.0  # seconds on the monotonic clock; set by the owner
-        self._reset(head_only=False)
+        self._reset(head_only=False, may_switch=False)
 
-    def _reset(self, *, head_only: bool) -> None:
+    def _reset(self, *, head_only: bool, may_switch: bool) -> None:
         self._head_only = head_only
+        self._may_switch = may_switch
+        self._early = b""  # what followed a 101 in the same read
+        self.switched = False  # the response is a 101, and was asked for
         self._in_interim = False
         self._interims = 0
         self._overhead = 0  # bytes received since the last piece of body
@@ -112,14 +139,15 @@ class Connection(asyncio.Protocol):
 
     # What the proxy asks of it
 
-    def send(self, receiver: Receiver, data: bytes, *, head_only: bool) -> None:
+    def send(self, receiver: Receiver, data: bytes, *, head_only: bool, may_switch: bool) -> None:
         """Write a request, or its beginning; the response goes to the receiver.
 
         head_only: the request is a HEAD, whose response has no body whatever its fields say (RFC 9112 §6.3).
+        may_switch: the request asks for another protocol, so 101 is an answer to it.
         """
         self._receiver = receiver
         self.requests += 1
-        self._reset(head_only=head_only)
+        self._reset(head_only=head_only, may_switch=may_switch)
         self.transport.write(data)
 
     def take_body(self) -> list[bytes]:
@@ -145,6 +173,18 @@ class Connection(asyncio.Protocol):
         else:
             self.close()
 
+    def switch(self, pump: Switched) -> bytes:
+        """Hand all further bytes to `pump`; returns what the upstream has sent already."""
+        self._receiver = None
+        self._pump = pump
+        early, self._early = self._early, b""
+        return early
+
+    def close_gently(self) -> None:
+        """Close once everything written is sent; nobody is told."""
+        self._receiver = self._pump = None
+        self.transport.close()
+
     def close(self) -> None:
         """Close at once; nobody is told. What was not sent yet is dropped."""
         self._receiver = None
@@ -167,6 +207,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by whom ever."""
         self._owner.forget(self)
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.on_upstream_closed()
         receiver = self._receiver
         if receiver is not None:
             self._receiver = None
@@ -177,17 +220,26 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The endpoint takes no more for now."""
-        if self._receiver is not None:
-            self._receiver.pause_upload()
+        side = self._receiver or self._pump
+        if side is not None:
+            side.pause_upload()
 
     def resume_writing(self) -> None:
         """The endpoint takes more again."""
-        if self._receiver is not None:
-            self._receiver.resume_upload()
+        side = self._receiver or self._pump
+        if side is not None:
+            side.resume_upload()
+
+    def eof_received(self) -> bool | None:
+        """The endpoint sends no more."""
+        return None if self._pump is None else self._pump.on_upstream_eof()
 
     def data_received(self, data: bytes) -> None:
         """Parse, then tell the receiver once what is new."""
         receiver = self._receiver
+        if self._pump is not None:
+            self._pump.on_upstream_data(data)
+            return
         if receiver is None or self.complete:
             # Nobody asked. Whatever it is, it must not become the next client's response.
             self.reusable = False
@@ -200,6 +252,8 @@ class Connection(asyncio.Protocol):
         self._overhead += len(data)
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:  # after a 101 that `on_headers_complete` let pass
+            self._early = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             # A whole response is good, whatever followed it; the connection is not.
             self.reusable = False
@@ -249,8 +303,11 @@ class Connection(asyncio.Protocol):
             self.has_head = True
             if self._head_only:
                 self._end_without_body()
+        elif status == 101 and self._may_switch and self._parser.should_upgrade():
+            self.status = status
+            self.has_head = self.switched = True
         elif status < 100 or status == 101:
-            # 101 is only good when a switch was asked for (RFC 9110 §15.2.2); tunnels do not come this way.
+            # 101 is only good when a switch was asked for (RFC 9110 §15.2.2).
             raise ValueError(f"status {status:03}")
         else:
             self._in_interim = True
@@ -265,6 +322,8 @@ class Connection(asyncio.Protocol):
         """The response, or an interim one, is complete."""
         if self._in_interim:
             self._end_interim()
+        elif self.switched:
+            pass
         elif not self.complete:
             self.complete = True
             self.reusable = self._parser.should_keep_alive()

@@ -1,7 +1,7 @@
 """Requests that two readers could read differently: refused, and nothing behind them is ever served.
 
-The number that opens a case's words is the requirement's; its RFC section and wording stand beside it. Each bad
-request hides a second one where the other reading would find it: no byte of that may reach the upstream.
+The number that opens a case's words is the requirement's; its RFC section and wording stand beside it. Each
+bad request hides a second one where the other reading would find it: no byte of that may reach the upstream.
 """
 
 import asyncio

@@ -1,0 +1,131 @@
+"""A connection that was switched to another protocol: bytes both ways until both sides have ended.
+
+Here:  a pump between client and upstream with tied flow control, half-close, and an idle limit. WebSocket
+       frames, extensions and close codes pass as they are, because nobody here looks at them.
+Never: the handshake (forward), deciding who may open one (handler).
+"""
+
+from collections.abc import Callable
+
+from corsproxy.http.faults import UPSTREAM_STALLED, Fault
+from corsproxy.proxy.downstream import Downstream
+from corsproxy.upstream.connection import Connection
+
+__all__ = ["Tunnel"]
+
+
+class Tunnel:
+    """The work of a client connection after 101 Switching Protocols."""
+
+    __slots__ = (
+        "_client",
+        "_client_ended",
+        "_connection",
+        "_ended",
+        "_idle",
+        "_upstream_ended",
+        "received_bytes",
+        "sent_bytes",
+    )
+
+    def __init__(
+        self,
+        client: Downstream,
+        connection: Connection,
+        idle: float,
+        ended: Callable[["Tunnel", Fault | None], None],
+    ) -> None:
+        """idle: seconds without a byte either way. ended: called once, with the fault if there was one."""
+        self._client = client
+        self._connection = connection
+        self._idle = idle
+        self._ended: Callable[[Tunnel, Fault | None], None] | None = ended
+        self._client_ended = False  # it sends no more
+        self._upstream_ended = False
+        self.received_bytes = 0  # from the client
+        self.sent_bytes = 0  # to the client
+
+    def start(self) -> None:
+        """Take over both ends; what either side sent too early goes first."""
+        early = self._client.switch(self)
+        late = self._connection.switch(self)
+        self._client.arm(self._idle)
+        if early:
+            self.on_client_data(early)
+        if late:
+            self.on_upstream_data(late)
+
+    # The client's side
+
+    def on_client_data(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self.received_bytes += len(data)
+        self._connection.transport.write(data)
+        self._client.arm(self._idle)
+
+    def on_client_eof(self) -> bool:
+        """The client sends no more; True keeps the other direction open."""
+        self._client_ended = True
+        transport = self._connection.transport
+        if self._upstream_ended or not transport.can_write_eof():
+            self._end(None)
+            return False
+        transport.write_eof()
+        return True
+
+    def on_client_gone(self) -> None:
+        """The client closed the connection."""
+        self._end(None)
+
+    def on_client_drained(self) -> None:
+        """The client takes more again."""
+        self._connection.resume()
+
+    def on_deadline(self) -> None:
+        """Nothing moved for too long."""
+        self._end(UPSTREAM_STALLED)
+
+    def on_request_body(self) -> None:
+        """Never called: the request of a switch has no body."""
+
+    def on_client_fault(self, fault: Fault) -> None:
+        """Never called: nothing is parsed any more."""
+
+    # The upstream's side
+
+    def on_upstream_data(self, data: bytes) -> None:
+        """Bytes from the upstream."""
+        self.sent_bytes += len(data)
+        client = self._client
+        client.write(data)
+        if client.is_choked:
+            self._connection.pause()
+        client.arm(self._idle)
+
+    def on_upstream_eof(self) -> bool:
+        """The upstream sends no more; True keeps the other direction open."""
+        self._upstream_ended = True
+        if self._client_ended or not self._client.write_eof():
+            self._end(None)
+            return False
+        return True
+
+    def on_upstream_closed(self) -> None:
+        """The upstream closed the connection."""
+        self._end(None)
+
+    def pause_upload(self) -> None:
+        """The upstream takes no more for now."""
+        self._client.pause_upload()
+
+    def resume_upload(self) -> None:
+        """The upstream takes more again."""
+        self._client.resume_upload()
+
+    def _end(self, fault: Fault | None) -> None:
+        ended, self._ended = self._ended, None
+        if ended is None:
+            return
+        self._connection.close_gently()
+        self._client.hang_up()
+        ended(self, fault)

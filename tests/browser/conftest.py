@@ -1,0 +1,34 @@
+"""One world and one browser for all experiments of a run: a browser takes a second or more to start."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.browser.browsers import BROWSERS, MissingBrowserError, Tab
+from tests.browser.world import World, running
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: needs Chromium and Firefox; `make browser` runs these")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def world() -> AsyncIterator[World]:
+    async with running() as world:
+        yield world
+
+
+@pytest.fixture(scope="session", params=BROWSERS)
+def browser(request: pytest.FixtureRequest) -> str:
+    """The name of the judge."""
+    return str(request.param)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tab(browser: str) -> AsyncIterator[Tab]:
+    try:
+        async with BROWSERS[browser]() as tab:
+            yield tab
+    except MissingBrowserError as missing:
+        pytest.fail(str(missing), pytrace=False)

@@ -1,0 +1,60 @@
+"""What the page for operators lists is what there is: verbs, log fields, keys that do not work yet."""
+
+import json
+
+import click
+
+from corsproxy.cli.main import cli
+from corsproxy.config.compile import load_table
+from corsproxy.config.support import NOT_YET
+from corsproxy.cors.decide import decide_actual
+from corsproxy.http.faults import UPSTREAM_REFUSED
+from corsproxy.ops.log import json_line
+from corsproxy.proxy.exchange import Exchange
+from tests.docs.pages import code, page, rows, section
+
+PAGE = page("docs/operations.md")
+FILE = code(page("README.md"), "yaml")[0]
+LOG_TABLE = section(PAGE, "Log").split("```\n\n")[-1]
+
+
+def exchange_with_everything() -> Exchange:
+    table, _ = load_table(FILE, "README.md", {})
+    assert table is not None
+    route = table.routes[0]
+    assert route.policy is not None
+    exchange = Exchange(1.0, "127.0.0.1")
+    exchange.route = route
+    exchange.decision = decide_actual(route.policy, b"https://evil.example")
+    exchange.endpoint = "http://127.0.0.1:9000"
+    exchange.responded = 1.5
+    exchange.fault = UPSTREAM_REFUSED.because("http://127.0.0.1:9000")
+    return exchange
+
+
+def test_the_table_has_every_field_of_an_exchange_in_the_log() -> None:
+    fields = json.loads(json_line(exchange_with_everything(), 2.0, 0.0))
+    assert [name for name, _ in rows(LOG_TABLE)] == list(fields)
+
+
+def test_the_example_line_has_fields_of_the_table() -> None:
+    (line,) = code(section(PAGE, "Log"), "json")
+    assert json.loads(line).keys() <= {name for name, _ in rows(LOG_TABLE)}
+
+
+def test_what_is_not_there_yet() -> None:
+    listed = rows(section(PAGE, "What is not there yet"))
+    assert [key for key, _ in listed] == [entry.key for entry in NOT_YET]
+
+
+def test_the_verbs() -> None:
+    listed = [verb for verb, _ in rows(PAGE.partition("## Start")[0])]
+    assert listed == cli.list_commands(click.Context(cli))
+
+
+def test_every_option_of_run_that_replaces_a_key() -> None:
+    run = cli.get_command(click.Context(cli), "run")
+    assert run is not None
+    options = {option.opts[0]: option.envvar for option in run.params if isinstance(option, click.Option)}
+    listed = {row[0].split("`")[0]: row[1] for row in rows(section(PAGE, "Start"))}
+    assert listed == {name: variable for name, variable in options.items() if variable}

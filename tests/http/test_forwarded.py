@@ -1,0 +1,47 @@
+"""Who asked: the lines for the upstream, and the ones that a client may not send."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corsproxy.http.forwarded import forwarded_lines, is_forwarding_field
+
+OURS = [
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-anything",
+    b"forwarded",
+    b"x-real-ip",
+]
+NOT_OURS = [b"x-forward", b"via", b"host", b"x-request-id", b"forwarded-for", b"origin", b"x_forwarded_for-x"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_only_the_last_trusted_hop_may_say(name: bytes) -> None:
+    assert is_forwarding_field(name)
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_other_fields_cross(name: bytes) -> None:
+    assert not is_forwarding_field(name)
+
+
+@pytest.mark.parametrize(
+    ("peer", "tls", "lines"),
+    [
+        ("192.0.2.1", False, b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"),
+        ("2001:db8::1", True, b"X-Forwarded-For: 2001:db8::1\r\nX-Forwarded-Proto: https\r\n"),
+        ("", True, b"X-Forwarded-Proto: https\r\n"),
+    ],
+    ids=["IPv4", "IPv6 over TLS", "a Unix socket has no address"],
+)
+def test_lines(peer: str, tls: bool, lines: bytes) -> None:
+    assert forwarded_lines(peer, tls=tls) == lines
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\r\n"), max_size=40), st.booleans())
+def test_each_line_is_one_line(peer: str, tls: bool) -> None:
+    lines = forwarded_lines(peer, tls=tls)
+    assert lines.endswith(b"\r\n")
+    assert lines.count(b"\r\n") == lines.count(b"\n") == (2 if peer else 1)

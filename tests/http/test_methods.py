@@ -1,0 +1,58 @@
+"""The methods that can cross, held against the request parser itself."""
+
+import asyncio
+
+import pytest
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser
+
+from corsproxy.http.fields import is_token
+from corsproxy.http.methods import FORWARDABLE_METHODS, IDEMPOTENT_METHODS
+
+# Methods of RFCs, of llhttp's other protocols (RTSP, ICE), and of nobody.
+OTHERS = (
+    b"BASELINE-CONTROL BREW CHECKIN CHICKEN DESCRIBE FLUSH GET_PARAMETER LABEL MKREDIRECTREF MKWORKSPACE ORDERPATCH "
+    b"PAUSE PLAY PRI PROPFINDX RECORD REDIRECT SETUP SET_PARAMETER TEARDOWN TRACK UNCHECKOUT UPDATE "
+    b"UPDATEREDIRECTREF VERSION-CONTROL ANNOUNCE get Get patch GETS GE X".split()
+)
+
+
+def parses(method: bytes) -> bool:
+    """True when aiohttp's C parser takes a request with this method, and hands it on as written."""
+    loop = asyncio.new_event_loop()
+    try:
+        parser = HttpRequestParser(BaseProtocol(loop), loop, limit=2**16)
+        messages, _, _ = parser.feed_data(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+    except HttpProcessingError:
+        return False
+    finally:
+        loop.close()
+    return [message.method for message, _ in messages] == [method.decode()]
+
+
+@pytest.mark.parametrize("method", sorted(FORWARDABLE_METHODS), ids=bytes.decode)
+def test_a_method_of_the_list_is_parsed(method: bytes) -> None:
+    assert parses(method)
+
+
+@pytest.mark.parametrize("method", sorted(OTHERS), ids=bytes.decode)
+def test_a_method_outside_the_list_is_not(method: bytes) -> None:
+    assert not parses(method)
+
+
+def test_lower_case_is_another_method() -> None:
+    """RFC 9110 §9.1: names are compared with case, and no browser upper-cases `patch` (trap 26)."""
+    assert [method for method in FORWARDABLE_METHODS if parses(method.lower())] == []
+
+
+def test_connect_is_parsed_but_never_forwarded() -> None:
+    """RFC 9110 §9.3.6: that would be a tunnel to a place of the client's choice."""
+    assert b"CONNECT" not in FORWARDABLE_METHODS
+
+
+def test_the_idempotent_ones_are_those_of_rfc_9110() -> None:
+    """RFC 9110 §9.2.2. Methods of other RFCs may be idempotent too, but the cost of a mistake is another order."""
+    assert sorted(IDEMPOTENT_METHODS) == [b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PUT", b"TRACE"]
+    assert IDEMPOTENT_METHODS < FORWARDABLE_METHODS
+    assert all(map(is_token, FORWARDABLE_METHODS))
