@@ -11,6 +11,7 @@ from typing import Literal
 from corsproxy.config.findings import Mistake
 from corsproxy.config.table import Address, Endpoint
 from corsproxy.config.words import did_you_mean, quoted
+from corsproxy.http.forwarded import PRIVATE, Network
 
 __all__ = ["is_url", "parse_endpoint", "parse_host", "parse_host_pattern", "parse_listen", "parse_network"]
 
@@ -221,12 +222,12 @@ def parse_host_pattern(text: str) -> bytes | Mistake:
     return f"*.{host}".encode("ascii") if text.startswith("*.") else host.encode("ascii")
 
 
-def parse_network(text: str) -> str | Mistake:
-    """A network in CIDR form, or the word `private`."""
+def parse_network(text: str) -> tuple[Network, ...] | Mistake:
+    """A network in CIDR form, or those that the word `private` stands for."""
     if text == "private":
-        return text
+        return PRIVATE
     try:
-        return str(ipaddress.ip_network(text))
+        return (ipaddress.ip_network(text),)
     except ValueError:
         pass
     try:

@@ -14,6 +14,7 @@ from corsproxy.config.problems import Path, Problem
 from corsproxy.config.routes import Routes
 from corsproxy.config.support import refuse_unsupported
 from corsproxy.config.table import Address, Drain, Limits, Log, Table, Timeouts
+from corsproxy.http.forwarded import Network
 
 __all__ = ["load_table"]
 
@@ -37,7 +38,7 @@ def _compile(config: model.Config, loaded: Loaded) -> Table | None:
     refuse_unsupported(config, findings)
     listen = _listen(config, findings)
     admin = _admin(config, findings)
-    _check_networks(config.trusted_proxies, findings)
+    trusted = _networks(config.trusted_proxies, findings)
     _check_apart(listen, admin, findings)
     timeouts = Timeouts(**config.timeouts.model_dump())
     limits = Limits(**config.limits.model_dump())
@@ -54,6 +55,7 @@ def _compile(config: model.Config, loaded: Loaded) -> Table | None:
         drain=Drain(config.drain.delay, config.drain.timeout),
         timeouts=timeouts,
         limits=limits,
+        trusted_proxies=trusted,
         file=findings.file,
     )
 
@@ -86,8 +88,12 @@ def _check_apart(listen: Address | None, admin: Address | None, findings: Findin
     findings.add(path, says)
 
 
-def _check_networks(networks: list[str], findings: Findings) -> None:
-    for at, text in enumerate(networks):
-        network = parse_network(text)
-        if isinstance(network, Mistake):
-            findings.add(("trusted_proxies", at), network)
+def _networks(texts: list[str], findings: Findings) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for at, text in enumerate(texts):
+        found = parse_network(text)
+        if isinstance(found, Mistake):
+            findings.add(("trusted_proxies", at), found)
+        else:
+            networks.extend(found)
+    return tuple(networks)

@@ -374,7 +374,7 @@ class Config(Settings):
     trusted_proxies: Words = Field(
         default=[],
         description="Networks (CIDR, or `private`) whose `X-Forwarded-*` and `Forwarded` fields are kept; "
-        "those of others are replaced. Not yet supported.",
+        "those of others are replaced.",
     )
     log: Log = Field(Log(), description="The log.")
     drain: Drain = Field(Drain(), description="The graceful stop.")

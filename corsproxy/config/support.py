@@ -36,7 +36,6 @@ def _at_most_one(value: list[str], _: object) -> bool:
 NOT_YET = (
     NotYet("listen.tls", _only_default, "end TLS before corsproxy for now"),
     NotYet("workers", _only_default, "run several copies for now"),
-    NotYet("trusted_proxies", _only_default),
     NotYet("upstreams.*.endpoints", _at_most_one, "keep one endpoint"),
     NotYet("upstreams.*.balance", _only_default),
     NotYet("upstreams.*.tls", _only_default),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from corsproxy.cors.policy import CorsPolicy
+from corsproxy.http.forwarded import Network
 
 __all__ = ["Address", "Drain", "Endpoint", "Limits", "Log", "Match", "Route", "Table", "Timeouts", "Upstream"]
 
@@ -140,4 +141,5 @@ class Table:
     drain: Drain = field(default_factory=Drain)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-* and Forwarded are kept
     file: str = ""  # the path as given; "-" = standard input; "" = built in code

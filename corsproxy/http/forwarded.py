@@ -1,10 +1,40 @@
-"""The fields that tell an upstream who asked: X-Forwarded-For, -Proto, -Host.
+"""The fields that tell an upstream who asked: X-Forwarded-For, -Proto, -Host, and Forwarded (RFC 7239).
 
-Here:  the lines this proxy adds. What a client sent of this family is dropped before.
-Never: sockets; the caller knows the peer.
+Here:  the lines this proxy adds, and what is kept of those that a trusted proxy in front of it has sent.
+Never: sockets; the caller knows the peer. A peer that is not trusted may say nothing of the kind.
 """
 
-__all__ = ["forwarded_lines", "is_forwarding_field"]
+import ipaddress
+from collections.abc import Sequence
+
+from corsproxy.http.fields import Fields
+
+__all__ = [
+    "PRIVATE",
+    "Network",
+    "forwarded_lines",
+    "handed_on",
+    "is_forwarding_field",
+    "public_origin",
+    "trusts",
+]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# `private`: loopback, RFC 1918, link-local, unique local (RFC 4193).
+PRIVATE: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
 
 
 def is_forwarding_field(name: bytes) -> bool:
@@ -12,11 +42,58 @@ def is_forwarding_field(name: bytes) -> bool:
     return name.startswith(b"x-forwarded-") or name in {b"forwarded", b"x-real-ip"}
 
 
+def trusts(peer: str, networks: Sequence[Network]) -> bool:
+    """True when what this peer says of the hops before it is kept.
+
+    peer: an IP address; "" for a Unix socket, which is as private as it gets.
+    """
+    if not peer:
+        return set(PRIVATE) <= set(networks)
+    address = ipaddress.ip_address(peer.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)  # a dual-stack listener sees IPv4 this way
+    return any((mapped or address) in network for network in networks)
+
+
 def forwarded_lines(peer: str, *, tls: bool) -> bytes:
     """The lines that are the same for every request of one connection, each ended by CRLF.
 
-    peer: the client's address without port; "" for a Unix socket, which has none (then only the scheme is
-    told).
+    peer: the client's address without port; "" for a Unix socket, which has none: then only the scheme is told.
     """
     proto = b"X-Forwarded-Proto: https\r\n" if tls else b"X-Forwarded-Proto: http\r\n"
     return b"X-Forwarded-For: " + peer.encode("ascii", "replace") + b"\r\n" + proto if peer else proto
+
+
+def handed_on(sent: Fields, peer: str, scheme: bytes, host: bytes) -> bytes:
+    """The lines after a trusted peer has sent `sent` of this family: kept, with that peer added; each ended by CRLF."""
+    address = peer.encode("ascii", "replace")
+    chain = [value for name, value in sent if name.lower() == b"x-forwarded-for"] + (
+        [address] if peer else []
+    )
+    lines = [b"X-Forwarded-For: " + b", ".join(chain)] if chain else []
+    ours = {b"x-forwarded-proto": scheme, b"x-forwarded-host": host}
+    for name, value in sent:
+        lower = name.lower()
+        if lower == b"forwarded":
+            lines.append(name + b": " + value + b", " + _element(address, scheme, host))
+        elif lower != b"x-forwarded-for":
+            lines.append(name + b": " + value)
+            ours.pop(lower, None)
+    lines += [name.title() + b": " + value for name, value in ours.items() if value]
+    return b"".join(line + b"\r\n" for line in lines)
+
+
+def public_origin(sent: Fields, scheme: bytes, host: bytes) -> tuple[bytes, bytes]:
+    """Scheme and authority that the client itself used, by what a trusted peer says of it."""
+    for name, value in sent:
+        first = value.partition(b",")[0].strip()
+        if name.lower() == b"x-forwarded-proto" and first.lower() in {b"http", b"https"}:
+            scheme = first.lower()
+        elif name.lower() == b"x-forwarded-host" and first:
+            host = first
+    return scheme, host
+
+
+def _element(address: bytes, scheme: bytes, host: bytes) -> bytes:
+    """This hop as an element of Forwarded: an IPv6 address is quoted and bracketed (RFC 7239 §6)."""
+    node = b'"[%b]"' % address if b":" in address else address or b"unknown"
+    return b'for=%b;host="%b";proto=%b' % (node, host, scheme)

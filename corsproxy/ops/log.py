@@ -83,6 +83,8 @@ def json_line(exchange: Exchange, ended: float, now: float) -> str:
         "route": exchange.route.name if exchange.route else None,
         "origin": None if exchange.origin is None else _text(exchange.origin),
     }
+    if exchange.request_id:
+        entry["request_id"] = _text(exchange.request_id)
     if decision is not None:
         entry |= {"kind": decision.kind.value, "cors": _outcome(exchange), "reason": decision.reason.value}
         if decision.detail and not decision.allowed:

@@ -11,6 +11,7 @@ import logging
 import math
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any, cast
 from typing import Protocol as Shape
 
@@ -21,7 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from corsproxy.config.table import Limits, Timeouts
 from corsproxy.http.faults import CLIENT_TIMEOUT, Fault
-from corsproxy.http.forwarded import forwarded_lines
+from corsproxy.http.forwarded import Network, forwarded_lines, trusts
 from corsproxy.proxy.reader import Parser, RequestReader
 from corsproxy.proxy.request import Request
 
@@ -84,11 +85,14 @@ class Service(Shape):
 class Settings:
     """Limits and timeouts of the listener."""
 
-    __slots__ = ("limits", "tick", "timeouts")
+    __slots__ = ("limits", "tick", "timeouts", "trusted")
 
-    def __init__(self, limits: Limits, timeouts: Timeouts, shortest: float) -> None:
-        """shortest: of all timeouts that a connection can be given, in seconds."""
+    def __init__(
+        self, limits: Limits, timeouts: Timeouts, shortest: float, trusted: Sequence[Network]
+    ) -> None:
+        """shortest: of all timeouts that a connection can be given, in seconds. trusted: proxies in front."""
         self.limits = limits
+        self.trusted = trusted
         self.timeouts = timeouts
         self.tick = max(shortest, 0.05)  # seconds between two looks at a connection's deadline
 
@@ -142,6 +146,7 @@ class Downstream(RequestHandler):
         "is_surplus",
         "peer",
         "scheme",
+        "trusts_peer",
         "work",
     )
 
@@ -175,6 +180,7 @@ class Downstream(RequestHandler):
         self.peer = ""  # the client's address, without port; "" on a Unix socket
         self.scheme = b"http"
         self.forwarded = b""  # X-Forwarded-For and -Proto lines
+        self.trusts_peer = False  # what it says of hops before it is kept
         self.is_surplus = False  # over the connection ceiling: its requests are refused
 
     # What an exchange asks of its client
@@ -303,6 +309,8 @@ class Downstream(RequestHandler):
         tls = real.get_extra_info("sslcontext") is not None
         self.scheme = b"https" if tls else b"http"
         self.forwarded = forwarded_lines(self.peer, tls=tls)
+        trusted = self._settings.trusted
+        self.trusts_peer = bool(trusted) and trusts(self.peer, trusted)
         ceiling = self._settings.limits.connections
         self.is_surplus = server.open_count > ceiling
         if server.open_count > ceiling + ceiling // 10 + _SURPLUS_ANSWERED:

@@ -23,6 +23,7 @@ class Exchange:
         "path",
         "peer",
         "received_bytes",
+        "request_id",
         "requested_method",
         "responded",
         "route",
@@ -37,6 +38,7 @@ class Exchange:
         self.method = b""  # b"" when the head could not be read
         self.path = b""  # raw, without query
         self.origin: bytes | None = None
+        self.request_id = b""  # X-Request-Id, the client's or ours
         self.requested_method: bytes | None = None  # of a preflight
         self.route: Route | None = None
         self.decision: Decision | None = None

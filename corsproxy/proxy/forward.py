@@ -21,10 +21,10 @@ from corsproxy.http.faults import (
 )
 from corsproxy.http.fields import Fields, list_members
 from corsproxy.http.methods import IDEMPOTENT_METHODS
-from corsproxy.http.paths import strip_prefix
 from corsproxy.proxy.answers import interim_head
 from corsproxy.proxy.downstream import Downstream
 from corsproxy.proxy.exchange import Exchange
+from corsproxy.proxy.outgoing import request_head
 from corsproxy.proxy.request import Request
 from corsproxy.proxy.response import Framing, response_head, trailer_section
 from corsproxy.proxy.service import Ready, RouteService
@@ -92,7 +92,7 @@ class Forward:
         """Send the request as far as it is here."""
         client = self.client
         client.work = self
-        head = _request_head(self.request, self.service, client.forwarded)
+        head = request_head(self.request, self.service, client, self.exchange.request_id)
         body = self._framed_body() if self.request.has_body else b""
         if body is None:
             return
@@ -386,34 +386,6 @@ class Forward:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def _request_head(request: Request, service: RouteService, forwarded: bytes) -> bytes:
-    """The head for the upstream: the client's lines, its own Host, and who asked."""
-    route = service.route
-    path = request.path
-    if path == b"*":  # about the upstream as a whole (RFC 9110 §9.3.7)
-        return _joined_head(request, path, service, forwarded)
-    if route.strip_prefix:
-        path = strip_prefix(path, route.strip_prefix)
-    if route.base_path:
-        path = route.base_path + path
-    return _joined_head(request, path, service, forwarded)
-
-
-def _joined_head(request: Request, path: bytes, service: RouteService, forwarded: bytes) -> bytes:
-    host = request.host if service.host is None else service.host
-    lines = [b"%b %b%b HTTP/1.1\r\nHost: %b" % (request.method, path, request.query, host), *request.lines]
-    if request.chunked:
-        lines.append(b"Transfer-Encoding: chunked")
-    if request.trailers_wanted:
-        lines.append(b"TE: trailers\r\nConnection: TE")
-    if request.upgrade:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: " + request.upgrade)
-    if request.host:
-        lines.append(b"X-Forwarded-Host: " + request.host)
-    lines.append(forwarded)
-    return b"\r\n".join(lines) + b"\r\n"
 
 
 def _protocols(upgrade: bytes) -> set[bytes]:

@@ -5,13 +5,16 @@ Here:  the order of the steps, and the one place that turns a fault into an answ
 Never: bytes on sockets (downstream, forward), the rules (cors), the file (config).
 """
 
+import itertools
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping
 
 from corsproxy.config.table import Table, Upstream
 from corsproxy.cors.decide import Decision, decide_no_route
 from corsproxy.http.faults import BODY_TOO_LARGE, CONNECTION_LIMIT, IN_FLIGHT_LIMIT, Fault
+from corsproxy.http.forwarded import public_origin
 from corsproxy.proxy.answers import date_line, fault_answer, refusal_answer
 from corsproxy.proxy.downstream import Downstream, Settings
 from corsproxy.proxy.exchange import Exchange
@@ -22,6 +25,10 @@ from corsproxy.proxy.service import Ready, RouteService
 from corsproxy.upstream.pool import Pool
 
 __all__ = ["Handler"]
+
+# Request ids are unique, not secret: a random beginning for this process, and a counter.
+_ID_PREFIX = secrets.token_hex(6).encode("ascii")
+_ID_COUNTER = itertools.count()
 
 Record = Callable[[Exchange, float], None]
 
@@ -35,7 +42,7 @@ class Handler:
         self._router = Router(table.routes)
         self._services = tuple(RouteService(route, pools[route.upstream]) for route in table.routes)
         self._record = record
-        self._settings = Settings(table.limits, table.timeouts, _shortest(table))
+        self._settings = Settings(table.limits, table.timeouts, _shortest(table), table.trusted_proxies)
         self._date = b""
         self._date_until = 0.0
 
@@ -161,6 +168,7 @@ def _begin(client: Downstream, request: Request) -> Exchange:
     exchange.path = request.path
     exchange.origin = request.origin
     exchange.requested_method = request.requested_method
+    exchange.request_id = request.request_id or b"%b%08x" % (_ID_PREFIX, next(_ID_COUNTER))
     return exchange
 
 
@@ -198,7 +206,10 @@ def _is_same_origin(client: Downstream, request: Request) -> bool:
     """
     if request.site:
         return request.site == b"same-origin"
-    return request.origin == client.scheme + b"://" + request.host.lower()
+    scheme, host = client.scheme, request.host
+    if client.trusts_peer:
+        scheme, host = public_origin(request.forwarding, scheme, host)
+    return request.origin == scheme + b"://" + host.lower()
 
 
 _ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([!-~]{1,512})[ \t]*\r\n", re.IGNORECASE)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from corsproxy.http.faults import BAD_REQUEST, METHOD_REFUSED, TRANSFER_CODING, Fault
-from corsproxy.http.fields import HOP_BY_HOP, PLAIN_OPTIONS, list_members, nominated
+from corsproxy.http.fields import HOP_BY_HOP, PLAIN_OPTIONS, Fields, list_members, nominated
 from corsproxy.http.forwarded import is_forwarding_field
 from corsproxy.http.paths import split_target
 
@@ -17,7 +17,7 @@ __all__ = ["Request", "read_request"]
 
 # What a field line is to this proxy. Everything that is not named here crosses it untouched.
 _CROSS, _DROP, _HOST, _ORIGIN, _CONNECTION, _METHOD, _HEADERS, _NETWORK, _SITE = range(9)
-_LENGTH, _TRANSFER, _EXPECT, _TE, _UPGRADE = range(9, 14)
+_LENGTH, _TRANSFER, _EXPECT, _TE, _UPGRADE, _FORWARDING, _ID = range(9, 16)
 _ROLE_OF: dict[bytes, int] = {
     b"host": _HOST,
     b"origin": _ORIGIN,
@@ -31,6 +31,7 @@ _ROLE_OF: dict[bytes, int] = {
     b"expect": _EXPECT,
     b"te": _TE,
     b"upgrade": _UPGRADE,
+    b"x-request-id": _ID,
 }
 # Roles by name as written, so that the loop below needs no lower(): 0.6 µs less for a browser's dozen fields.
 _SEEN: dict[bytes, int] = {}
@@ -38,6 +39,7 @@ _SEEN_LIMIT = 1024
 
 # uri-host [":" port] of RFC 9112 §3.2, without userinfo; no percent-encoding, which no DNS name needs.
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?::[0-9]{0,5})?")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=@:-]{1,128}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
 
@@ -49,6 +51,7 @@ class Request:
         "chunked",
         "connection",
         "expects",
+        "forwarding",
         "has_body",
         "headers",
         "host",
@@ -61,6 +64,7 @@ class Request:
         "path",
         "query",
         "raw_fields",
+        "request_id",
         "requested_method",
         "site",
         "trailers_wanted",
@@ -86,6 +90,8 @@ class Request:
     upgrade: bytes  # what the client would switch to; b"" = nothing
     connection: frozenset[bytes]  # further field names that end at this hop
     lines: list[bytes]  # "Name: value" of each field that may cross the proxy, in order
+    request_id: bytes  # X-Request-Id as sent; b"" when there is none that can be kept
+    forwarding: Fields  # what the client says of hops before it; counts only from a trusted peer
     raw_fields: Sequence[tuple[bytes, bytes]]
 
     @property
@@ -115,7 +121,8 @@ def read_request(
     request.keep_alive = keep_alive
     request.raw_fields = fields
     request.host = b""
-    request.site = request.upgrade = b""
+    request.site = request.upgrade = request.request_id = b""
+    request.forwarding = []
     request.origin = request.requested_method = request.headers = None
     request.network = request.has_body = request.chunked = request.expects = request.trailers_wanted = False
     request.body_bytes = 0
@@ -189,8 +196,10 @@ def _may_upgrade(request: Request) -> bool:
 def _role_of(name: bytes) -> int:
     lower = name.lower()
     role = _ROLE_OF.get(lower, _CROSS)
-    if role == _CROSS and (lower in HOP_BY_HOP or is_forwarding_field(lower)):
+    if lower in HOP_BY_HOP and role == _CROSS:
         role = _DROP
+    elif is_forwarding_field(lower):
+        role = _FORWARDING
     if len(name) <= 64:
         if len(_SEEN) >= _SEEN_LIMIT:  # names come from clients
             _SEEN.clear()
@@ -221,6 +230,11 @@ def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | Non
     elif role == _TE:
         members = {member.partition(b";")[0].strip().lower() for member in list_members(value)}
         request.trailers_wanted |= b"trailers" in members
+    elif role == _FORWARDING:
+        request.forwarding.append((name, value))
+    elif role == _ID:
+        if not request.request_id and _REQUEST_ID.fullmatch(value):
+            request.request_id = value
     elif role == _UPGRADE:
         request.upgrade = value if not request.upgrade else request.upgrade + b", " + value
     else:

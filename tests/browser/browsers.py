@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
-
-from playwright.async_api import CDPSession, Page, async_playwright
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.browser.bidi import Json, Session, connected
+
+if TYPE_CHECKING:
+    from playwright.async_api import CDPSession, Page
 
 __all__ = ["BROWSERS", "MissingBrowserError", "Tab", "chromium", "firefox"]
 
@@ -32,6 +33,8 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A sandboxed frame in a process of its own would have a DevTools session of its own, too.
+    "--disable-features=IsolateSandboxedIframes",
 ]
 FIREFOX_PREFERENCES = {
     "app.normandy.enabled": False,
@@ -79,7 +82,7 @@ def find_program(*names: str) -> str:
 class ChromiumTab:
     """A tab over the DevTools protocol: `corsErrorStatus` says why a request was blocked."""
 
-    def __init__(self, page: Page, devtools: CDPSession) -> None:
+    def __init__(self, page: "Page", devtools: "CDPSession") -> None:
         self.complaints: asyncio.Queue[str] = asyncio.Queue()
         self._page = page
         devtools.on("Network.loadingFailed", self._note)
@@ -97,7 +100,12 @@ class ChromiumTab:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Tab]:
+    """Start it, with one tab. Raises MissingBrowserError."""
     program = find_program("chromium")
+    try:  # here, so that a run without these tests does without it
+        from playwright.async_api import async_playwright
+    except ImportError as error:
+        raise MissingBrowserError("no playwright here: pip install --group browser") from error
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         page = await browser.new_page()
@@ -121,14 +129,12 @@ class FirefoxTab:
             self.complaints.put_nowait(found[1])
 
     async def visit(self, url: str) -> None:
-        await self._session.send(
-            "browsingContext.navigate", context=self._context, url=url, wait="complete"
-        )
+        await self._session.send("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
     async def call(self, function: str, argument: object = None) -> Any:
         outcome = await self._session.send(
             "script.callFunction",
-            functionDeclaration=f"async (text) => JSON.stringify((await ({function})(JSON.parse(text))) ?? null)",
+            functionDeclaration=f"async (text) => JSON.stringify(await ({function})(JSON.parse(text)))",
             arguments=[{"type": "string", "value": json.dumps(argument)}],
             target={"context": self._context},
             awaitPromise=True,
@@ -139,6 +145,7 @@ class FirefoxTab:
 
 @asynccontextmanager
 async def firefox() -> AsyncIterator[Tab]:
+    """Start it with a profile of its own, with one tab. Raises MissingBrowserError."""
     program = find_program("firefox-esr", "firefox")
     with TemporaryDirectory(prefix="corsproxy-firefox-", ignore_cleanup_errors=True) as profile:
         lines = (

@@ -52,9 +52,13 @@ policies:
   tokenless: {{allow_origins: "*", allow_headers: "*"}}
 routes:
   - {{match: {{path: /listed/gone}}, upstream: "http://127.0.0.1:{gone}", cors: listed}}
-{routes}
+{routes}"""
+ROUTE = """\
+  - match: {{path: /{name}}}
+    upstream: http://127.0.0.1:{port}
+    strip_prefix: /{name}
+    cors: {name}
 """
-ROUTE = '  - {{match: {{path: /{name}}}, upstream: "http://127.0.0.1:{port}", strip_prefix: /{name}, cors: {name}}}'
 POLICIES = (
     *("listed", "everybody", "pattern", "forgetful", "silent", "exposing", "hiding", "diagnosing"),
     *("blocking", "sandboxed", "open", "tokenless"),
@@ -82,7 +86,8 @@ class World:
     def record(self, exchange: Exchange, ended: float) -> None:
         """Stand where the exchange log stands."""
         assert ended >= exchange.started
-        self.exchanges.append(exchange)
+        if b"/page/" not in exchange.path:  # loading a page is no part of an experiment
+            self.exchanges.append(exchange)
 
     def flush(self) -> None:
         """Nothing waits."""
@@ -116,7 +121,7 @@ async def running() -> AsyncIterator[World]:
 
 
 def configuration(origins: dict[str, str], upstream: int, gone: int) -> str:
-    routes = "\n".join(ROUTE.format(name=name, port=upstream) for name in POLICIES)
+    routes = "".join(ROUTE.format(name=name, port=upstream) for name in POLICIES)
     return CONFIG.format(**origins, gone=gone, routes=routes)
 
 
@@ -158,7 +163,8 @@ def upstream_app(world: World) -> web.Application:
     app = web.Application()
 
     async def note(request: web.Request, _response: web.StreamResponse) -> None:
-        world.reached.append(f"{request.method} {request.path}")
+        if not request.path.startswith("/page/"):
+            world.reached.append(f"{request.method} {request.path}")
 
     app.on_response_prepare.append(note)
     app.add_routes(
@@ -203,9 +209,10 @@ async def redirect(request: web.Request) -> web.Response:
     return web.Response(status=307, headers={"Location": request.query["to"]})
 
 
-async def log_in(_request: web.Request) -> web.Response:
+async def log_in(request: web.Request) -> web.Response:
+    """`?user=`: each case has a user of its own, for the browser keeps cookies from one to the next."""
     response = web.Response(text="welcome")
-    response.set_cookie("session", "ada", path="/", httponly=True, samesite="Lax")
+    response.set_cookie("session", request.query["user"], path="/", httponly=True, samesite="Lax")
     return response
 
 

@@ -12,10 +12,10 @@ from corsproxy.http.methods import FORWARDABLE_METHODS, IDEMPOTENT_METHODS
 
 # Methods of RFCs, of llhttp's other protocols (RTSP, ICE), and of nobody.
 OTHERS = (
-    b"BASELINE-CONTROL BREW CHECKIN CHICKEN DESCRIBE FLUSH GET_PARAMETER LABEL MKREDIRECTREF MKWORKSPACE ORDERPATCH "
-    b"PAUSE PLAY PRI PROPFINDX RECORD REDIRECT SETUP SET_PARAMETER TEARDOWN TRACK UNCHECKOUT UPDATE "
-    b"UPDATEREDIRECTREF VERSION-CONTROL ANNOUNCE get Get patch GETS GE X".split()
-)
+    b"BASELINE-CONTROL BREW CHECKIN CHICKEN DESCRIBE FLUSH GET_PARAMETER LABEL MKREDIRECTREF MKWORKSPACE "
+    b"ORDERPATCH PAUSE PLAY PRI PROPFINDX RECORD REDIRECT SETUP SET_PARAMETER TEARDOWN TRACK UNCHECKOUT "
+    b"UPDATE UPDATEREDIRECTREF VERSION-CONTROL ANNOUNCE get Get patch GETS GE X"
+).split()
 
 
 def parses(method: bytes) -> bool:
@@ -52,7 +52,7 @@ def test_connect_is_parsed_but_never_forwarded() -> None:
 
 
 def test_the_idempotent_ones_are_those_of_rfc_9110() -> None:
-    """RFC 9110 §9.2.2. Methods of other RFCs may be idempotent too, but the cost of a mistake is another order."""
+    """RFC 9110 §9.2.2. Methods of other RFCs may be idempotent; sending one twice by mistake costs more."""
     assert sorted(IDEMPOTENT_METHODS) == [b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PUT", b"TRACE"]
     assert IDEMPOTENT_METHODS < FORWARDABLE_METHODS
     assert all(map(is_token, FORWARDABLE_METHODS))

@@ -78,6 +78,7 @@ def test_readings(case: Reading) -> None:
     assert (canonical_path(case.path), normalised_path(case.path)) == (case.canonical, case.normalised)
 
 
+# No half encodings: decoding beside one can make a whole one, and such a path is no URI at all.
 pieces = st.sampled_from(
     [
         b"/",
@@ -94,8 +95,6 @@ pieces = st.sampled_from(
         b";x",
         b"%61",
         b"%25",
-        b"%",
-        b"%4",
         b"\xe9",
     ]
 )
@@ -106,13 +105,14 @@ paths = st.lists(pieces, max_size=12).map(lambda parts: b"/" + b"".join(parts))
 @example(b"/%2561")
 def test_a_canonical_path_is_its_own_canonical_form_and_means_the_same(path: bytes) -> None:
     canonical = canonical_path(path)
-    assert canonical_path(canonical) == canonical or b"%25" in canonical or b"%%" in canonical
+    assert canonical_path(canonical) == canonical
     assert unquote_to_bytes(canonical) == unquote_to_bytes(path)
 
 
 @given(paths)
+@example(b"/;%2e")
 def test_normalising_goes_through_the_canonical_form(path: bytes) -> None:
-    assert normalised_path(path) == normalised_path(canonical_path(path)) or b"%%" in path
+    assert normalised_path(path) == normalised_path(canonical_path(path))
 
 
 @given(paths)

@@ -139,17 +139,16 @@ async def test_who_may_open_one(case: Gate) -> None:
         await wire.send(SWITCH if request.one("Upgrade") else ok())
         await wire.rest()
 
-    async with upstream(behave) as legacy:
-        async with proxy(route(legacy.port, websocket=case.websocket)) as front:
-            wire = await front.dial()
-            await wire.send(get("/ws", *HANDSHAKE, *case.lines))
-            answer = await wire.head()
-            assert answer.status == case.status
-            assert len(legacy.requests) == (0 if case.status == 403 else 1)
-            if case.status == 403:
-                assert b"origin-not-allowed" in await wire.reader.readexactly(
-                    int(answer.one("Content-Length") or 0)
-                )
+    async with upstream(behave) as legacy, proxy(route(legacy.port, websocket=case.websocket)) as front:
+        wire = await front.dial()
+        await wire.send(get("/ws", *HANDSHAKE, *case.lines))
+        answer = await wire.head()
+        assert answer.status == case.status
+        assert len(legacy.requests) == (0 if case.status == 403 else 1)
+        if case.status == 403:
+            assert b"origin-not-allowed" in await wire.reader.readexactly(
+                int(answer.one("Content-Length") or 0)
+            )
 
 
 NO_SWITCH = [

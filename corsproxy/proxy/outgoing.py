@@ -1,0 +1,44 @@
+"""The head of a request as the upstream gets it.
+
+Here:  the route's path, the upstream's Host, the client's own lines, and who asked.
+Never: sockets; bodies; deciding whether it goes.
+"""
+
+from corsproxy.http.forwarded import handed_on
+from corsproxy.http.paths import strip_prefix
+from corsproxy.proxy.downstream import Downstream
+from corsproxy.proxy.request import Request
+from corsproxy.proxy.service import RouteService
+
+__all__ = ["request_head"]
+
+
+def request_head(request: Request, service: RouteService, client: Downstream, request_id: bytes) -> bytes:
+    """The complete head, with the empty line."""
+    host = request.host if service.host is None else service.host
+    path = _path(request, service)
+    lines = [b"%b %b%b HTTP/1.1\r\nHost: %b" % (request.method, path, request.query, host), *request.lines]
+    if request.chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    if request.trailers_wanted:
+        lines.append(b"TE: trailers\r\nConnection: TE")
+    if request.upgrade:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: " + request.upgrade)
+    lines.append(b"X-Request-Id: " + request_id)
+    if request.forwarding and client.trusts_peer:
+        lines.append(handed_on(request.forwarding, client.peer, client.scheme, request.host))
+    else:
+        if request.host:
+            lines.append(b"X-Forwarded-Host: " + request.host)
+        lines.append(client.forwarded)
+    return b"\r\n".join(lines) + b"\r\n"
+
+
+def _path(request: Request, service: RouteService) -> bytes:
+    path = request.path
+    route = service.route
+    if path == b"*":  # about the upstream as a whole (RFC 9110 §9.3.7)
+        return path
+    if route.strip_prefix:
+        path = strip_prefix(path, route.strip_prefix)
+    return route.base_path + path if route.base_path else path
