@@ -4,7 +4,7 @@
 # pyproject.toml changes. Another Python: make clean, then make PYTHON=python3.13 demo.
 
 PYTHON ?= python3
-# More arguments for demo, test and bench: make test ARGS="-k legacy -x"
+# More arguments for demo, test, browser and bench: make test ARGS="-k legacy -x"
 ARGS ?=
 
 VENV := .venv
@@ -14,16 +14,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pips in one environment would step on each other
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test browser lint bench bench-rules clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## A legacy API, the proxy before it, and a page to try both
 	$(BIN)/corsproxy demo $(ARGS)
 
-test: $(VENV)/.test ## All tests
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+test: $(VENV)/.test ## All tests but those that need a browser
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not browser" $(ARGS)
+
+browser: $(VENV)/.browser ## Real browsers as judges; needs chromium and firefox-esr (or firefox)
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 lint: $(VENV)/.test $(VENV)/.lint ## Style, types, layers, dependencies, Dockerfile
 	$(BIN)/ruff check
@@ -38,6 +41,9 @@ endif
 
 bench: $(VENV)/.bench ## Speed, side by side with other proxies
 	$(BIN)/python -m bench $(ARGS)
+
+bench-rules: $(VENV)/.run ## Does a decision cost the same in a large configuration?
+	$(BIN)/python -m bench.rules $(ARGS)
 
 clean: ## Remove all that the others made
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
@@ -55,7 +61,7 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml
 	$(PIP) install --editable .
 	@touch $@
 
-# .test, .lint, .bench: the dependency group of that name, beside what the proxy itself needs
-$(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.run
+# .test, .browser, .lint, .bench: the dependency group of that name, beside what the proxy itself needs
+$(VENV)/.test $(VENV)/.browser $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.run
 	$(PIP) install --group $*
 	@touch $@

@@ -22,7 +22,7 @@ STARTER = """\
 # Every key is explained in docs/configuration.md.
 
 listen: 127.0.0.1:8080          # where browsers connect; 0.0.0.0:8080 in a container
-admin: 127.0.0.1:8081           # health and metrics; off = nowhere
+admin: 127.0.0.1:8081           # health checks; off = nowhere
 
 policies:
   web:

@@ -135,7 +135,9 @@ class Limits(Settings):
         0, description="Longest request body; a longer one is answered 413. 0 = no limit."
     )
     in_flight: Count = Field(0, description="Requests at once; one more is answered 503. 0 = no limit.")
-    connections: Capacity = Field(10_000, description="Client connections at once; more wait to be accepted.")
+    connections: Capacity = Field(
+        10_000, description="Client connections at once; those above are answered 503 or closed."
+    )
 
 
 class RouteLimits(Settings):
@@ -280,26 +282,42 @@ class Match(Settings):
 
 
 class HeaderEdits(Settings):
-    """Changes to the fields of a message. Not yet supported."""
+    """Changes to the fields of a message: what is removed first, then what is set, then what is added.
 
-    set: dict[str, str] = Field(default={}, description="Fields to set, in place of those that are there.")
+    Names are compared without case. What frames a message or ends at one hop, `Host`, `Origin`, `Vary` and
+    `Access-Control-*` cannot be changed here.
+    """
+
+    set: dict[str, str] = Field(default={}, description="Fields to set, in place of all lines of that name. An empty value is sent as such.")
     add: dict[str, str] = Field(default={}, description="Fields to add, beside those that are there.")
     remove: Words = Field(default=[], description="Fields to remove.")
 
 
 class Cookies(Settings):
-    """Changes to the upstream's `Set-Cookie` fields. Not yet supported beyond these defaults."""
+    """Changes to the upstream's `Set-Cookie` fields. Nothing else in them is touched.
+
+    No rule makes a browser refuse a cookie: `__Host-…` keeps its path, and it and `__Secure-…` keep `Secure`,
+    which their names promise.
+    """
 
     domain: str | None = Field(
-        None, description='`Domain` to write; null keeps it, `""` drops the attribute.'
+        None,
+        description="`Domain` to write where there is one; null keeps it, `\"\"` drops the attribute.",
     )
     path: Literal["rewrite", "keep"] = Field(
-        "keep",
-        description="`rewrite` follows `strip_prefix` and the upstream's base path; not yet supported.",
+        "rewrite",
+        description="`rewrite` takes the upstream's base path off `Path` and puts `strip_prefix` before it, "
+        "as for redirects; `/` becomes the prefix.",
     )
-    secure: Literal["keep", "add", "drop"] = Field("keep", description="The `Secure` attribute.")
+    secure: Literal["keep", "add", "drop"] = Field(
+        "keep",
+        description="The `Secure` attribute. `drop`, for plain HTTP, drops `Partitioned` too and makes "
+        "`SameSite=None` into `Lax`: both need `Secure`.",
+    )
     same_site: Literal["keep", "strict", "lax", "none", "drop"] = Field(
-        "keep", description="The `SameSite` attribute."
+        "keep",
+        description="The `SameSite` attribute. `none` is written only beside `Secure`, without which browsers "
+        "refuse it.",
     )
 
 
@@ -334,15 +352,19 @@ class Route(Settings):
     timeouts: RouteTimeouts = Field(RouteTimeouts(), description="Time limits of this route.")
     limits: RouteLimits = Field(RouteLimits(), description="Limits of this route.")
     request_headers: HeaderEdits = Field(
-        HeaderEdits(), description="Changes to the request. Not yet supported."
+        HeaderEdits(),
+        description="Changes to the request, made last: also to what the proxy itself says, such as "
+        "`X-Forwarded-For`.",
     )
     response_headers: HeaderEdits = Field(
-        HeaderEdits(), description="Changes to the response. Not yet supported."
+        HeaderEdits(),
+        description="Changes to the upstream's response; answers of the proxy itself stay as they are.",
     )
     redirects: Literal["rewrite", "keep"] = Field(
-        "keep",
+        "rewrite",
         description="`rewrite` brings `Location`, `Content-Location` and `Refresh` that point at the "
-        "upstream back to the proxy; it is not yet supported.",
+        "upstream back to the proxy: its base path is taken off, `strip_prefix` put before. Other hosts and "
+        "relative paths stay.",
     )
     cookies: Cookies = Field(Cookies(), description="Changes to `Set-Cookie`.")
     websocket: Annotated[Literal["same_policy", "any", "off"], Off] = Field(
@@ -365,7 +387,7 @@ class Config(Settings):
     )
     admin: AddressOrOff = Field(
         "127.0.0.1:8081",
-        description="Where health and metrics are served; `off` = nowhere. Keep it off public networks.",
+        description="Where health checks are answered; `off` = nowhere. Keep it off public networks.",
     )
     workers: Workers = Field(
         1,

@@ -8,6 +8,7 @@ Never: facts about keys that the model does not know.
 
 import sys
 from collections.abc import Iterator
+from inspect import getdoc
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -45,7 +46,7 @@ def reference_page() -> str:
 
 
 def _sections(block: type[Settings], title: str) -> Iterator[str]:
-    yield f"## {title}\n\n{block.__doc__}\n\n| key | type | default | meaning |\n|---|---|---|---|"
+    yield f"## {title}\n\n{getdoc(block)}\n\n| key | type | default | meaning |\n|---|---|---|---|"
     for name, field in keys_of(block).items():
         yield f"| `{name}` | {_type(field)} | {_default(field)} | {_escaped(field.description or '')} |"
     yield ""

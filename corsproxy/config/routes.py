@@ -14,6 +14,7 @@ from corsproxy.config.names import check_name
 from corsproxy.config.policies import Policies
 from corsproxy.config.problems import Path
 from corsproxy.config.reach import Earlier
+from corsproxy.config.rewriting import compile_request_edits, compile_rewriting
 from corsproxy.config.table import Limits, Match, Route, Timeouts
 from corsproxy.config.upstreams import Target, Upstreams
 from corsproxy.config.words import quoted
@@ -63,6 +64,18 @@ class Routes:
         )
         target = self._target(entry, path)
         policy = self._policy(entry, name, path)
+        request_edits = compile_request_edits(
+            entry.request_headers, (*path, "request_headers"), self._findings
+        )
+        rewriting = compile_rewriting(
+            entry,
+            path,
+            self._findings,
+            upstream=None if target is None else target.upstream,
+            base_path=b"" if target is None else target.base_path,
+            prefix=strip_prefix,
+            owned=frozenset() if policy is None else policy.owned_fields,
+        )
         if self._findings.error_count > before or match is None or target is None:
             return None
         return Route(
@@ -77,6 +90,8 @@ class Routes:
             timeouts=replace(self._timeouts, **entry.timeouts.model_dump(exclude_none=True)),
             limits=replace(self._limits, **entry.limits.model_dump(exclude_none=True)),
             websocket=entry.websocket,
+            request_edits=request_edits,
+            rewriting=rewriting,
         )
 
     def _name(self, entry: model.Route, index: int) -> str:

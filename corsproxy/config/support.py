@@ -40,10 +40,6 @@ NOT_YET = (
     NotYet("upstreams.*.balance", _only_default),
     NotYet("upstreams.*.tls", _only_default),
     NotYet("upstreams.*.health", _only_default),
-    NotYet("routes.*.request_headers", _only_default),
-    NotYet("routes.*.response_headers", _only_default),
-    NotYet("routes.*.redirects", _only_default),
-    NotYet("routes.*.cookies", _only_default),
 )
 
 

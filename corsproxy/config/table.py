@@ -9,9 +9,28 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from corsproxy.cors.policy import CorsPolicy
+from corsproxy.http.cookies import CookieRules
+from corsproxy.http.edits import HeaderEdits
 from corsproxy.http.forwarded import Network
+from corsproxy.http.redirects import RedirectMap
 
-__all__ = ["Address", "Drain", "Endpoint", "Limits", "Log", "Match", "Route", "Table", "Timeouts", "Upstream"]
+__all__ = [
+    "Address",
+    "Balance",
+    "Drain",
+    "Endpoint",
+    "HealthCheck",
+    "Limits",
+    "ListenTls",
+    "Log",
+    "Match",
+    "Rewriting",
+    "Route",
+    "Table",
+    "Timeouts",
+    "Upstream",
+    "UpstreamTls",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +108,40 @@ class Endpoint:
         return f"{self.scheme}://{self.authority.decode('ascii')}"
 
 
+@dataclass(frozen=True, slots=True)
+class ListenTls:
+    """TLS towards clients; paths of PEM files."""
+
+    cert: str
+    key: str
+    client_ca: str = ""  # "" = no client certificate is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """TLS towards `https` endpoints; paths of PEM files, "" = none."""
+
+    ca: str = ""  # "" = the system's authorities
+    verify: bool = True
+    server_name: str = ""  # "" = the endpoint's host
+    cert: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """Active checks of an upstream's endpoints."""
+
+    path: bytes
+    interval: float = 5.0  # seconds
+    timeout: float = 2.0  # seconds
+    healthy_after: int = 2  # good checks in a row
+    unhealthy_after: int = 3  # bad checks in a row
+
+
+Balance = Literal["round_robin", "least_in_flight"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Upstream:
     """Where requests go. One given as a URL in a route is named by that URL."""
@@ -98,6 +151,9 @@ class Upstream:
     host: Literal["upstream", "preserve"] | bytes = "upstream"  # bytes = a literal Host
     max_connections: int = 0  # per endpoint, 0 = no limit
     retries: int = 1
+    balance: Balance = "round_robin"
+    tls: UpstreamTls = UpstreamTls()
+    health: HealthCheck | None = None  # None = only exchanges tell how an endpoint does
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +166,15 @@ class Match:
     hosts: tuple[bytes, ...] = ()  # lower case, without port; b"*.example.com" for subdomains; () = any
     methods: frozenset[bytes] = frozenset()  # empty = any
     headers: tuple[tuple[bytes, bytes], ...] = ()  # lower-case name, exact value
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What a route changes in the head of a response; None = that part stays as it is."""
+
+    redirects: RedirectMap | None = None
+    cookies: CookieRules | None = None
+    edits: HeaderEdits | None = None  # made last; CORS fields and Vary come after them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +192,8 @@ class Route:
     timeouts: Timeouts
     limits: Limits
     websocket: Literal["same_policy", "any", "off"] = "same_policy"  # who may switch protocols
+    request_edits: HeaderEdits | None = None  # None = the head goes on as it is
+    rewriting: Rewriting | None = None  # of responses; None = nothing to change
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +203,7 @@ class Table:
     routes: tuple[Route, ...]
     policies: tuple[CorsPolicy, ...]  # in file order: named ones, then inline ones of routes
     listen: Address
+    tls: ListenTls | None = None  # of the listener; None = plain HTTP
     admin: Address | None = None
     log: Log = field(default_factory=Log)
     drain: Drain = field(default_factory=Drain)

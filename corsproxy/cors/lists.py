@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from corsproxy.cors.browser import is_forbidden_request_header
 from corsproxy.cors.fields import FORBIDDEN_RESPONSE_HEADERS, is_token
 from corsproxy.cors.hazards import Hazard, as_written, caution, find_duplicates, problem
 from corsproxy.cors.policy import FORBIDDEN_METHODS, Written
@@ -16,14 +17,6 @@ from corsproxy.http.methods import FORWARDABLE_METHODS
 __all__ = ["NameList", "read_allowed_headers", "read_exposed_headers", "read_methods"]
 
 ANY = "*"
-
-# Fields that a script cannot set, so no preflight asks for them (Fetch, #forbidden-request-header).
-_FORBIDDEN_REQUEST_HEADERS = frozenset(
-    b"accept-charset accept-encoding access-control-request-headers access-control-request-method "
-    b"access-control-request-private-network connection content-length cookie cookie2 date dnt expect host "
-    b"keep-alive origin referer set-cookie te trailer transfer-encoding upgrade via".split()
-)
-_FORBIDDEN_PREFIXES = (b"proxy-", b"sec-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +93,7 @@ def _allowed_header_hazards(written: Written) -> Iterator[Hazard]:
     name = _bytes(written).lower()
     if not is_token(name):
         yield _no_token("header-name-malformed", written, "field name", "RFC 9110 §5.1")
-    elif name in _FORBIDDEN_REQUEST_HEADERS or name.startswith(_FORBIDDEN_PREFIXES):
+    elif is_forbidden_request_header(name):
         why = f'"{as_written(written)}" is set by the browser alone, so no preflight asks for it '
         yield caution(
             "forbidden-header-name",

@@ -57,14 +57,14 @@ def trusts(peer: str, networks: Sequence[Network]) -> bool:
 def forwarded_lines(peer: str, *, tls: bool) -> bytes:
     """The lines that are the same for every request of one connection, each ended by CRLF.
 
-    peer: the client's address without port; "" for a Unix socket, which has none: then only the scheme is told.
+    peer: the client's address without port; "" for a Unix socket, which has none.
     """
     proto = b"X-Forwarded-Proto: https\r\n" if tls else b"X-Forwarded-Proto: http\r\n"
     return b"X-Forwarded-For: " + peer.encode("ascii", "replace") + b"\r\n" + proto if peer else proto
 
 
 def handed_on(sent: Fields, peer: str, scheme: bytes, host: bytes) -> bytes:
-    """The lines after a trusted peer has sent `sent` of this family: kept, with that peer added; each ended by CRLF."""
+    """What a trusted peer has sent of this family, with that peer added; lines ended by CRLF."""
     address = peer.encode("ascii", "replace")
     chain = [value for name, value in sent if name.lower() == b"x-forwarded-for"] + (
         [address] if peer else []
@@ -94,6 +94,6 @@ def public_origin(sent: Fields, scheme: bytes, host: bytes) -> tuple[bytes, byte
 
 
 def _element(address: bytes, scheme: bytes, host: bytes) -> bytes:
-    """This hop as an element of Forwarded: an IPv6 address is quoted and bracketed (RFC 7239 §6)."""
+    """Our hop as an element of Forwarded: an IPv6 address is quoted and bracketed (RFC 7239 §6)."""
     node = b'"[%b]"' % address if b":" in address else address or b"unknown"
     return b'for=%b;host="%b";proto=%b' % (node, host, scheme)

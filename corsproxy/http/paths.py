@@ -9,7 +9,7 @@ import re
 __all__ = ["canonical_path", "normalised_path", "split_target", "strip_prefix"]
 
 # Nearly every path is free of these, and then it is its own canonical and normalised form.
-_NEEDS_CARE = re.compile(rb"[%\\]|//|/\.")
+_NEEDS_CARE = re.compile(rb"[%\\;]|//|/\.")
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SLASHES = re.compile(rb"%2F|%5C|\\")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -49,7 +49,7 @@ def normalised_path(path: bytes) -> bytes:
                 kept.pop()
         elif segment and name != b".":
             kept.append(segment)
-    is_folder = not segments or segments[-1].split(b";", 1)[0] in {b"", b".", b".."}
+    is_folder = not segments or not segments[-1] or segments[-1].split(b";", 1)[0] in {b".", b".."}
     return b"/" + b"/".join(kept) + (b"/" if is_folder and kept else b"")
 
 

@@ -9,8 +9,9 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from corsproxy.cors.decide import Decision, Kind
-from corsproxy.cors.fields import expose_also
+from corsproxy.cors.fields import expose_also, is_cors_field
 from corsproxy.http.faults import Fault, Side
+from corsproxy.http.fields import HOP_BY_HOP, Fields, nominated
 
 __all__ = [
     "date_line",
@@ -46,9 +47,13 @@ def head_lines(decision: Decision, *, exposing: tuple[bytes, ...] = ()) -> bytes
     return lines + b"Vary: " + b", ".join(decision.vary) + b"\r\n" if decision.vary else lines
 
 
-def interim_head(status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
-    """A 1xx head, complete."""
-    return status_line(status) + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
+def interim_head(status: int, fields: Fields) -> bytes:
+    """A 1xx head, complete: without the fields of the hop and those about CORS, which mean nothing here."""
+    ends = HOP_BY_HOP | nominated(value for name, value in fields if name.lower() == b"connection")
+    crossing = [
+        field for field in fields if field[0].lower() not in ends and not is_cors_field(field[0].lower())
+    ]
+    return status_line(status) + b"".join(b"%b: %b\r\n" % field for field in crossing) + b"\r\n"
 
 
 def preflight_answer(decision: Decision, status: int) -> bytes:

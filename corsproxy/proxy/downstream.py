@@ -17,6 +17,7 @@ from typing import Protocol as Shape
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser
 from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import RequestHandler
 
@@ -165,7 +166,7 @@ class Downstream(RequestHandler):
         )
         self._service = service
         self._settings = settings
-        self._reader = RequestReader(cast(Parser, self._parser), settings.limits)
+        self._reader = RequestReader(self._take_parser, settings.limits)
         self._phase = _IDLE
         self._processing = False
         self._read_paused = False
@@ -182,6 +183,22 @@ class Downstream(RequestHandler):
         self.forwarded = b""  # X-Forwarded-For and -Proto lines
         self.trusts_peer = False  # what it says of hops before it is kept
         self.is_surplus = False  # over the connection ceiling: its requests are refused
+
+    def _take_parser(self) -> Parser:
+        """Give the parser that aiohttp made for this connection, then new ones."""
+        parser, self._parser = self._parser, None
+        if parser is None:
+            head = self._settings.limits.request_head
+            parser = HttpRequestParser(
+                self,
+                self._loop,
+                _NO_PAUSE,
+                max_line_size=head,
+                max_field_size=head,
+                max_headers=head,
+                auto_decompress=False,
+            )
+        return cast(Parser, parser)
 
     # What an exchange asks of its client
 
@@ -333,8 +350,7 @@ class Downstream(RequestHandler):
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         self._let_go()
-        # The parser holds this object and this object the parser.
-        self._parser = None
+        self._reader.close()  # the parser holds this object, and this object the parser
         self._manager = None
         self._request_factory = None
         self._request_handler = None

@@ -20,7 +20,9 @@ from corsproxy.http.faults import (
     Fault,
 )
 from corsproxy.http.fields import Fields, list_members
+from corsproxy.http.forwarded import public_origin
 from corsproxy.http.methods import IDEMPOTENT_METHODS
+from corsproxy.http.redirects import Place
 from corsproxy.proxy.answers import interim_head
 from corsproxy.proxy.downstream import Downstream
 from corsproxy.proxy.exchange import Exchange
@@ -109,7 +111,8 @@ class Forward:
             self._send(connection)
             return
         self._reused = False
-        self.client.pause_upload()
+        if not self.client.request_complete:  # else reading goes on: so a client that leaves is noticed
+            self.client.pause_upload()
         timeout = self.service.route.timeouts.connect
         opening = pool.open(timeout, self._opened)
         if isinstance(opening, Fault):
@@ -294,7 +297,15 @@ class Forward:
         """101: the client gets the head, and from then on both sides talk past us."""
         client = self.client
         protocol = next((value for name, value in connection.fields if name.lower() == b"upgrade"), b"")
-        head = response_head(101, connection.reason, connection.fields, self.ready, head_only=True)
+        head = response_head(
+            101,
+            connection.reason,
+            connection.fields,
+            self.ready,
+            head_only=True,
+            rewriting=self.service.route.rewriting,
+            place=self._place,
+        )
         if isinstance(head, str) or protocol.lower() not in _protocols(self.request.upgrade):
             self._fail(UPSTREAM_PROTOCOL.because("a switch to a protocol that was not asked for"))
             return
@@ -323,6 +334,8 @@ class Forward:
             connection.fields,
             self.ready,
             head_only=request.method == b"HEAD",
+            rewriting=self.service.route.rewriting,
+            place=self._place,
         )
         if isinstance(head, str):
             self._fail(UPSTREAM_PROTOCOL.because(head))
@@ -344,6 +357,13 @@ class Forward:
         self.exchange.responded = time.monotonic()
         lines.append(client.connection_line + b"\r\n")
         return b"\r\n".join(lines)
+
+    def _place(self) -> Place:
+        """Where the client found the proxy: by its own word, or by that of a trusted proxy in front."""
+        client, host = self.client, self.request.host
+        if not client.trusts_peer:
+            return Place(client.scheme, host, host)
+        return Place(*public_origin(self.request.forwarding, client.scheme, host), host)
 
     def _add_body(self, out: list[bytes], pieces: list[bytes]) -> None:
         size = sum(map(len, pieces))

@@ -125,7 +125,7 @@ class Handler:
         request: Request | None,
     ) -> None:
         exchange.fault = fault
-        if exchange.decision is None:
+        if exchange.decision is None and request is not None:
             exchange.decision = decision
         head, body = fault_answer(fault, decision)
         self._send_answer(client, exchange, head, body, request)

@@ -1,9 +1,10 @@
 """The head of a request as the upstream gets it.
 
-Here:  the route's path, the upstream's Host, the client's own lines, and who asked.
+Here:  the route's path, the upstream's Host, the client's own lines, who asked, and the route's edits.
 Never: sockets; bodies; deciding whether it goes.
 """
 
+from corsproxy.http.edits import edit_lines
 from corsproxy.http.forwarded import handed_on
 from corsproxy.http.paths import strip_prefix
 from corsproxy.proxy.downstream import Downstream
@@ -31,6 +32,10 @@ def request_head(request: Request, service: RouteService, client: Downstream, re
         if request.host:
             lines.append(b"X-Forwarded-Host: " + request.host)
         lines.append(client.forwarded)
+    edits = service.route.request_edits
+    if edits is not None:  # what the proxy itself says may be edited too: X-Forwarded-For, X-Request-Id
+        start, *fields = b"\r\n".join(lines).removesuffix(b"\r\n").split(b"\r\n")
+        lines = [start, *edit_lines(fields, edits), b""]
     return b"\r\n".join(lines) + b"\r\n"
 
 

@@ -7,6 +7,7 @@ aiohttp's parser is strict, but it gives everything of one read at once, and a b
 before it along. Both end when it is fed up to where a head or a chunked body can end, and no further.
 """
 
+from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Shape
 
@@ -52,6 +53,7 @@ class RequestReader:
         "_chunked",
         "_head_bytes",
         "_limits",
+        "_new_parser",
         "_overhead",
         "_parser",
         "_payload",
@@ -62,8 +64,9 @@ class RequestReader:
         "waiting",
     )
 
-    def __init__(self, parser: Parser, limits: Limits) -> None:
-        self._parser = parser
+    def __init__(self, new_parser: Callable[[], Parser], limits: Limits) -> None:
+        self._new_parser = new_parser
+        self._parser = new_parser()
         self._limits = limits
         self._head_bytes = 0  # of the current head that went into the parser
         self._body_left = 0
@@ -71,10 +74,16 @@ class RequestReader:
         self._chunked = False
         self._payload: StreamReader = EMPTY_PAYLOAD
         self.waiting = b""
-        self.unfinished_head = b""  # what is here of a head that is not complete
+        self.unfinished_head = b""  # what is here of a head that is not complete, or cannot be served
         self.body: list[bytes] = []  # pieces that nobody has taken yet
         self.complete = True  # the current request is here in full
         self.is_http10 = False  # the current request's version
+
+    def close(self) -> None:
+        """Let go of the parser: nothing is read any more."""
+        self.waiting = b""
+        self._payload = EMPTY_PAYLOAD
+        del self._parser, self._new_parser
 
     def take_body(self) -> list[bytes]:
         """The body pieces that came since the last call."""
@@ -102,31 +111,38 @@ class RequestReader:
         try:
             messages, upgrading, _ = self._parser.feed_data(data)
         except HttpProcessingError as error:
+            self.unfinished_head += data
             return BAD_REQUEST.because(_objection(error))
         if not messages:  # incomplete, or empty lines before a request line (RFC 9112 §2.2)
             self.unfinished_head += data
             return None
         self._head_bytes = 0
-        self.unfinished_head = b""
         if upgrading:  # no tunnel starts here: what follows is HTTP again
             self._parser.set_upgraded(False)
         head, self._payload = messages[0]
-        return self._request(head)
+        request = self._request(head, self.unfinished_head + data)
+        self.unfinished_head = self.unfinished_head + data if isinstance(request, Fault) else b""
+        return request
 
-    def _request(
-        self, head: Any
-    ) -> Request | Fault:  # Any: aiohttp's RawRequestMessage, private to its C parser
+    def _request(self, head: Any, raw: bytes) -> Request | Fault:
+        # Any: aiohttp's RawRequestMessage, private to its C parser
         version = head.version
         if version.major != 1 or version.minor > 1:
             return VERSION_REFUSED
         self.is_http10 = version.minor == 0
+        method = head.method.encode("ascii")
+        target = head.path.encode("utf-8", "surrogateescape")
+        # llhttp takes more than one space between the three; RFC 9112 §3 does not.
+        if not raw.startswith(b"%b %b HTTP/1." % (method, target)) and not _is_request_line(
+            raw, method, target
+        ):
+            return BAD_REQUEST.because("malformed request line")
         fields = head.raw_headers
         if len(fields) > self._limits.request_fields:
-            self.unfinished_head = b"".join(b"\r\n%b: %b" % field for field in fields) + _END
             return TOO_MANY_FIELDS
         request = read_request(
-            head.method.encode("ascii"),
-            head.path.encode("utf-8", "surrogateescape"),
+            method,
+            target,
             fields,
             is_http10=self.is_http10,
             keep_alive=not head.should_close,
@@ -171,11 +187,15 @@ class RequestReader:
         else:
             self._overhead += len(data)
             if self._overhead > self._limits.request_head:
-                return HEAD_TOO_LARGE.because("chunk extensions or trailers")
+                return BAD_REQUEST.because("too many bytes of chunk extensions or trailers")
         if payload.is_eof():
             self.complete = True
             self._payload = EMPTY_PAYLOAD
-            self._parser.message_consumed()
+            if self._chunked:
+                # aiohttp 3.14 puts the last trailer on the next request, which may be another user's.
+                self._parser = self._new_parser()
+            else:
+                self._parser.message_consumed()
         return None
 
 
@@ -190,6 +210,11 @@ def _end_of_head(data: bytes, before: bytes) -> int | None:
             return at + len(_END) - len(seam)
     at = data.find(_END)
     return None if at < 0 else at + len(_END)
+
+
+def _is_request_line(raw: bytes, method: bytes, target: bytes) -> bool:
+    """True when the head starts so after the empty lines that RFC 9112 §2.2 lets pass."""
+    return raw.lstrip(b"\r\n").startswith(b"%b %b HTTP/1." % (method, target))
 
 
 _OBJECTIONS = {

@@ -39,6 +39,9 @@ _SEEN_LIMIT = 1024
 
 # uri-host [":" port] of RFC 9112 §3.2, without userinfo; no percent-encoding, which no DNS name needs.
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?::[0-9]{0,5})?")
+# CONNECT would make this a tunnel to places that clients choose (RFC 9110 §9.3.6); TRACE would show a script
+# what the browser and the hops before us added (Fetch, #forbidden-method).
+_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=@:-]{1,128}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
@@ -115,6 +118,8 @@ def read_request(
     target: as sent; origin-form, absolute-form or "*".
     fields: names and values as sent.
     """
+    if method in _REFUSED_METHODS:
+        return METHOD_REFUSED.because(method.decode("ascii"))
     request = Request()
     request.method = method
     request.is_http10 = is_http10
@@ -257,8 +262,6 @@ def _note_cors(request: Request, role: int, value: bytes) -> None:
 
 def _read_other_form(request: Request, target: bytes) -> Fault | None:
     """Absolute-form and asterisk-form (RFC 9112 §3.2.2, §3.2.4)."""
-    if request.method == b"CONNECT":
-        return METHOD_REFUSED.because("CONNECT")
     if target == b"*" and request.method == b"OPTIONS":
         request.path, request.query = target, b""
         return None

@@ -6,10 +6,15 @@ Never: sockets; deciding.
 """
 
 import re
+from collections.abc import Callable
 from enum import IntEnum
 
+from corsproxy.config.table import Rewriting
 from corsproxy.cors.fields import exposable, expose_also, is_cors_field, merge_vary, parse_names
+from corsproxy.http.cookies import rewrite_cookie
+from corsproxy.http.edits import edit_lines
 from corsproxy.http.fields import HOP_BY_HOP, PLAIN_OPTIONS, Fields, nominated
+from corsproxy.http.redirects import Place, bring_back, bring_back_refresh
 from corsproxy.proxy.answers import status_line
 from corsproxy.proxy.service import Ready
 
@@ -26,6 +31,7 @@ class Framing(IntEnum):
 
 
 _CROSS, _DROP, _CONNECTION, _LENGTH, _TRANSFER, _VARY, _CORS, _NEIGHBOUR = range(8)
+_URL, _REFRESH, _COOKIE = range(8, 11)
 _ROLE_OF = {
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
@@ -34,6 +40,11 @@ _ROLE_OF = {
     # Ours only where the policy sets them: two Cross-Origin-Resource-Policy lines would match nothing.
     b"timing-allow-origin": _NEIGHBOUR,
     b"cross-origin-resource-policy": _NEIGHBOUR,
+    # What a route may rewrite.
+    b"location": _URL,
+    b"content-location": _URL,
+    b"refresh": _REFRESH,
+    b"set-cookie": _COOKIE,
 }
 _SEEN: dict[bytes, int] = {}
 _SEEN_LIMIT = 1024
@@ -70,11 +81,19 @@ class ResponseHead:
 
 
 def response_head(
-    status: int, reason: bytes, fields: Fields, ready: Ready, *, head_only: bool
+    status: int,
+    reason: bytes,
+    fields: Fields,
+    ready: Ready,
+    *,
+    head_only: bool,
+    rewriting: Rewriting | None = None,
+    place: Callable[[], Place] | None = None,
 ) -> ResponseHead | str:
     """Turn an upstream's head into the client's; a string says why it cannot be.
 
     head_only: the request was a HEAD. Connection and Transfer-Encoding towards the client are the caller's.
+    rewriting: what the route changes; place: where the client found the proxy, asked when it matters.
     """
     first = _STATUS_LINES.get((status, reason))
     if first is None:
@@ -105,18 +124,24 @@ def response_head(
         elif role == _CORS:
             cors.append((name, value))
         elif role == _TRANSFER:
-            if value.strip().lower() != b"chunked":
+            if value.strip().lower() != b"chunked" or framing == Framing.CHUNKED:
                 return "a transfer coding other than chunked"
             framing = Framing.CHUNKED
-        elif role == _NEIGHBOUR and name.lower() not in ready.owned:
-            lines.append(name + b": " + value)
+        elif role == _NEIGHBOUR:
+            if name.lower() not in ready.owned:
+                lines.append(name + b": " + value)
+        elif role >= _URL:
+            new = value if rewriting is None else _rewritten(role, value, rewriting, place)
+            lines.append(name + b": " + new)
     if ends:
         lines = _without_nominated(lines, ends)
+    if rewriting is not None and rewriting.edits is not None:
+        lines[1:] = edit_lines(lines[1:], rewriting.edits)
     if ready.plain:
         if ready.block:
             lines.append(ready.block)
     else:
-        _add_dependent(lines, ready, fields, cors)
+        _add_dependent(lines, ready, cors)
     if vary:
         missing = merge_vary(vary, decision.vary)
         if missing is not None:  # onto the last line: caches that read only one Vary are still about
@@ -140,9 +165,21 @@ def trailer_section(trailers: Fields) -> bytes:
             is_cors_field(lower := name.lower())
             or lower in HOP_BY_HOP
             or lower in _NO_TRAILER
-            or lower == b"timing-allow-origin"
+            or lower in _ROLE_OF
         )
     )
+
+
+def _rewritten(
+    role: int, value: bytes, rewriting: Rewriting, place: Callable[[], Place] | None
+) -> bytes:
+    """The value of a field that points at the upstream or is bound to its host and path."""
+    if role == _COOKIE:
+        return value if rewriting.cookies is None else rewrite_cookie(value, rewriting.cookies)
+    if rewriting.redirects is None or place is None:
+        return value
+    bring = bring_back if role == _URL else bring_back_refresh
+    return bring(value, rewriting.redirects, place())
 
 
 def _role_of(name: bytes) -> int:
@@ -176,15 +213,15 @@ def _without_nominated(lines: list[bytes], connection_values: list[bytes]) -> li
     return lines[:1] + [line for line in lines[1:] if line.partition(b":")[0].lower() not in names]
 
 
-def _add_dependent(lines: list[bytes], ready: Ready, fields: Fields, cors: Fields) -> None:
-    """The CORS lines that depend on what the upstream sent."""
+def _add_dependent(lines: list[bytes], ready: Ready, cors: Fields) -> None:
+    """Add the CORS lines that depend on what the upstream sent."""
     decision = ready.decision
     if decision.passes:
         lines.extend(name + b": " + value for name, value in cors)
         return
     names: list[bytes] = []
     if decision.expose_present:
-        names += exposable(name for name, _ in fields)
+        names += exposable(line.partition(b":")[0] for line in lines[1:])
     if decision.merge_expose:
         for name, value in cors:
             if name.lower() == b"access-control-expose-headers":

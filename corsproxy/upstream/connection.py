@@ -6,19 +6,22 @@ Never: what is done with a response; CORS; whom to ask next.
 
 import asyncio
 import select
+import ssl
 from typing import Protocol as Shape
 from typing import cast
 
 import httptools
 
-from corsproxy.http.faults import UPSTREAM_BROKE_OFF, UPSTREAM_PROTOCOL, Fault
+from corsproxy.http.faults import UPSTREAM_BROKE_OFF, UPSTREAM_PROTOCOL, UPSTREAM_TLS, Fault
 from corsproxy.http.fields import Fields
+from corsproxy.upstream.tls import tls_objection
 
 __all__ = ["Connection", "Owner", "Receiver", "Switched"]
 
 # What an upstream may send beside a body before it is taken for broken: memory stays bounded.
 _HEAD_LIMIT = 256 * 1024  # bytes of a head, or of framing and trailers without a byte of body between
 _INTERIM_LIMIT = 100
+_VERSION = b"HTTP/1."
 
 
 class Receiver(Shape):
@@ -83,6 +86,7 @@ class Connection(asyncio.Protocol):
         "_body",
         "_check_version",
         "_early",
+        "_ended",
         "_head_only",
         "_in_interim",
         "_interims",
@@ -93,6 +97,7 @@ class Connection(asyncio.Protocol):
         "_poller",
         "_pump",
         "_receiver",
+        "address",
         "complete",
         "fields",
         "has_head",
@@ -113,7 +118,9 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._poller = select.poll()
         self._pump: Switched | None = None
+        self._ended = False  # the endpoint said that it sends no more
         self.transport: asyncio.Transport
+        self.address = ""  # which address of a named host it is; set by the owner
         self.requests = 0  # sent over this connection so far
         self.idle_since = 0.0  # seconds on the monotonic clock; set by the owner
         self._reset(head_only=False, may_switch=False)
@@ -213,10 +220,9 @@ class Connection(asyncio.Protocol):
         receiver = self._receiver
         if receiver is not None:
             self._receiver = None
-            detail = "" if exc is None else type(exc).__name__
-            receiver.on_upstream_lost(
-                UPSTREAM_BROKE_OFF.because(detail), at_end=exc is None and self.has_head
-            )
+            # TLS says its own goodbye: without it, somebody may have cut the connection short (RFC 9112 §9.8).
+            at_end = exc is None and self._ended and self.has_head
+            receiver.on_upstream_lost(_loss(exc), at_end=at_end)
 
     def pause_writing(self) -> None:
         """The endpoint takes no more for now."""
@@ -232,6 +238,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """The endpoint sends no more."""
+        self._ended = True
         return None if self._pump is None else self._pump.on_upstream_eof()
 
     def data_received(self, data: bytes) -> None:
@@ -248,7 +255,10 @@ class Connection(asyncio.Protocol):
             return
         if self.untouched:
             self.untouched = False
-            self._check_version = not data.startswith(b"HTTP/1.")
+            self._check_version = not data.startswith(_VERSION)
+            if self._check_version and not _VERSION.startswith(data):  # llhttp would take RTSP and ICE, too
+                self._give_up("not HTTP/1.x")
+                return
         self._overhead += len(data)
         try:
             self._parser.feed_data(data)
@@ -352,3 +362,10 @@ class Connection(asyncio.Protocol):
         self.complete = True
         self.reusable = b"close" not in options and self._parser.get_http_version() == "1.1"
         self._parser = httptools.HttpResponseParser(self)
+
+
+def _loss(exc: Exception | None) -> Fault:
+    """The fault of a connection that ended. With TLS 1.3 a refused client certificate is only heard of here."""
+    if isinstance(exc, ssl.SSLError):
+        return UPSTREAM_TLS.because(tls_objection(exc))
+    return UPSTREAM_BROKE_OFF.because("" if exc is None else type(exc).__name__)

@@ -1,17 +1,51 @@
 """TLS towards upstreams.
 
-Here:  the context for `https` endpoints: the system's trust store, names checked, TLS 1.2 and later.
-Never: TLS towards clients.
+Here:  the context for `https` endpoints: whom to trust, which name to check, which certificate to show.
+Never: TLS towards clients (ops.certificates).
 """
 
 import ssl
+from dataclasses import dataclass
 
-__all__ = ["client_context"]
+from corsproxy.config.certificates import load_authorities, load_pair
+from corsproxy.config.table import UpstreamTls
+
+__all__ = ["ClientTls", "client_tls", "tls_objection"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """How to speak TLS with the endpoints of an upstream."""
+
+    context: ssl.SSLContext
+    server_name: str = ""  # asked for and checked; "" = the endpoint's host
+
+
+def client_tls(settings: UpstreamTls) -> ClientTls:
+    """A context for these settings: TLS 1.2 and later, HTTP/1.1 only (ALPN, RFC 7301). Raises PemError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and name
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if not settings.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif settings.ca:
+        load_authorities(context, settings.ca)
+    else:
+        context.load_default_certs()
+    if settings.cert:
+        load_pair(context, settings.cert, settings.key)
+    return ClientTls(context, settings.server_name)
+
+
+def tls_objection(error: ssl.SSLError) -> str:
+    """What was wrong with the certificate, or with the handshake, in OpenSSL's words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    reason: str | None = getattr(error, "reason", None)  # absent where Python made the error itself
+    return reason.replace("_", " ").lower() if reason else "handshake failed"
 
 
 def client_context() -> ssl.SSLContext:
-    """A context that verifies the upstream's certificate and name, and offers HTTP/1.1 only (ALPN)."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    """A context that verifies the upstream's certificate and name."""
+    return client_tls(UpstreamTls()).context

@@ -1,4 +1,4 @@
-"""Experiments about what goes before and after: preflights, caches, redirects, cookies, frames without origin.
+"""Experiments about what goes around a request: preflights, caches, redirects, cookies, frames without origin.
 
 Here:  rows.
 Never: running them (test_experiments).

@@ -1,6 +1,7 @@
 """The small readers: units, variables, addresses, matches, and which route covers which."""
 
 import re
+from ipaddress import ip_network
 from typing import NamedTuple
 
 import pytest
@@ -16,6 +17,7 @@ from corsproxy.config.scalars import resolve, trap_in
 from corsproxy.config.table import Address, Endpoint, Match
 from corsproxy.config.units import duration_text, parse_duration, parse_size, size_text
 from corsproxy.config.words import count, did_you_mean, printable, quoted
+from corsproxy.http.forwarded import PRIVATE
 
 
 class Case(NamedTuple):
@@ -224,9 +226,9 @@ def test_host_pattern(case: Case) -> None:
 
 @rows(
     [
-        Case("a network", "10.0.0.0/8", "10.0.0.0/8"),
-        Case("an address", "::1", "::1/128"),
-        Case("the word", "private", "private"),
+        Case("a network", "10.0.0.0/8", (ip_network("10.0.0.0/8"),)),
+        Case("an address", "::1", (ip_network("::1/128"),)),
+        Case("the word", "private", PRIVATE),
         Case("bits beyond the mask", "10.0.0.1/8", "bad-network"),
         Case("a name", "proxy.local", "bad-network"),
     ]

@@ -414,7 +414,7 @@ async def test_15_a_trailer_becomes_no_field_of_this_request_nor_of_the_next(tra
             await wire.send(upload + get("/next"))
             assert (await wire.message()).status == 200
         assert (await wire.message()).status == 200
-        allowed = ["Host", "X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto"]
+        allowed = ["Host", "X-Request-Id", "X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto"]
         assert [name for name, _ in legacy.requests[0].fields] == ["Host", "Transfer-Encoding", *allowed[1:]]
         assert [name for name, _ in legacy.requests[1].fields] == allowed
 
