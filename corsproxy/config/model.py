@@ -288,7 +288,10 @@ class HeaderEdits(Settings):
     `Access-Control-*` cannot be changed here.
     """
 
-    set: dict[str, str] = Field(default={}, description="Fields to set, in place of all lines of that name. An empty value is sent as such.")
+    set: dict[str, str] = Field(
+        default={},
+        description="Fields to set, in place of all lines of that name. An empty value is sent as such.",
+    )
     add: dict[str, str] = Field(default={}, description="Fields to add, beside those that are there.")
     remove: Words = Field(default=[], description="Fields to remove.")
 
@@ -302,7 +305,7 @@ class Cookies(Settings):
 
     domain: str | None = Field(
         None,
-        description="`Domain` to write where there is one; null keeps it, `\"\"` drops the attribute.",
+        description='`Domain` to write where there is one; null keeps it, `""` drops the attribute.',
     )
     path: Literal["rewrite", "keep"] = Field(
         "rewrite",
@@ -316,8 +319,8 @@ class Cookies(Settings):
     )
     same_site: Literal["keep", "strict", "lax", "none", "drop"] = Field(
         "keep",
-        description="The `SameSite` attribute. `none` is written only beside `Secure`, without which browsers "
-        "refuse it.",
+        description="The `SameSite` attribute. `none` is written only beside `Secure`, without which "
+        "browsers refuse it.",
     )
 
 

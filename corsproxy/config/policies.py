@@ -67,6 +67,9 @@ class Policies:
 
     def note_unused(self) -> None:
         """Warn about policies and groups that nothing uses. Call it when all routes are compiled."""
+        unused = [name for name in self.config.origins if name not in (*self._used_groups, *_BUILT_IN_GROUPS)]
+        for name in unused:
+            self._check_unused_group(name)
         if self._has_unknown:
             return
         for name in self.config.policies:
@@ -75,13 +78,11 @@ class Policies:
                     "unused-policy", "no route uses this policy", "remove it, or use it", "warning"
                 )
                 self.findings.add(("policies", name), mistake, on_key=True)
-        for name in self.config.origins:
-            if name not in self._used_groups and name not in _BUILT_IN_GROUPS:
-                mistake = Mistake(
-                    "unused-origins", "no policy uses this group", f"use it as '@{name}'", "warning"
-                )
-                self.findings.add(("origins", name), mistake, on_key=True)
-                self._check_unused_group(name)
+        for name in unused:
+            mistake = Mistake(
+                "unused-origins", "no policy uses this group", f"use it as '@{name}'", "warning"
+            )
+            self.findings.add(("origins", name), mistake, on_key=True)
 
     def _check_groups(self) -> None:
         for name, entries in self.config.origins.items():

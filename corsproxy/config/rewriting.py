@@ -1,10 +1,11 @@
-"""What a route changes in messages: header edits, redirects and cookies, from the file to values of the table.
+"""What a route changes in messages, from the file to the table: header edits, redirects, cookies.
 
 Here:  which names may be edited and why others may not, and values that fit on the wire.
 Never: changing a message (`http.edits`, `http.redirects`, `http.cookies`).
 """
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from corsproxy.config import model
@@ -38,7 +39,7 @@ def compile_rewriting(
     upstream: Upstream | None,
     base_path: bytes,
     prefix: bytes,
-    owned: Set[bytes],
+    owned: AbstractSet[bytes],
 ) -> Rewriting | None:
     """What happens to the head of a response; None when nothing can.
 
@@ -81,7 +82,7 @@ def _request_refusal(name: bytes) -> tuple[str, str] | None:
     return _common_refusal(name)
 
 
-def _response_refusal(name: bytes, owned: Set[bytes]) -> tuple[str, str] | None:
+def _response_refusal(name: bytes, owned: AbstractSet[bytes]) -> tuple[str, str] | None:
     if name == b"vary":
         return "is merged by the proxy", "leave it: the upstream's values are kept, and Origin is added"
     if name in {b"host", b"origin"}:
@@ -116,12 +117,12 @@ class _Edits:
         self._check_names([(name, (*self.path, kind, name)) for name in fields], on_key=True)
         compiled = []
         for name, text in fields.items():
-            value = text.encode("utf-8", "replace")
-            if not is_field_value(value) or value != value.strip(b" \t"):
+            value = _wire_value(text)
+            if value is None:
                 remedy = "no line ends or other control characters, and no space at either end"
                 says = Mistake("bad-header-value", f"{quoted(text)} is no header value", remedy)
                 self.findings.add((*self.path, kind, name), says)
-            compiled.append((name.encode("ascii", "replace"), value))
+            compiled.append((name.encode("ascii", "replace"), value or b""))
         return tuple(compiled)
 
     def _check_names(self, names: Iterable[tuple[str, Path]], *, on_key: bool = False) -> None:
@@ -132,7 +133,7 @@ class _Edits:
                 self.findings.add(where, mistake, on_key=on_key)
             seen.add(_key(name))
 
-    def _name_mistake(self, name: str, seen: Set[bytes]) -> Mistake | None:
+    def _name_mistake(self, name: str, seen: AbstractSet[bytes]) -> Mistake | None:
         key = _key(name)
         if not name.isascii() or not is_token(key):
             return Mistake("bad-header-name", f"{quoted(name)} is no header name")
@@ -152,6 +153,15 @@ class _Edits:
                 message = f"{quoted(name)} is removed, and set or added as well"
                 remedy = "`set` replaces what is there: remove it from `remove`"
                 self.findings.add(where, Mistake("contradicting-edits", message, remedy))
+
+
+def _wire_value(text: str) -> bytes | None:
+    """A value as it goes on the wire, non-ASCII as UTF-8 (obs-text, RFC 9110 §5.5); None when it cannot."""
+    try:
+        value = text.encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair
+        return None
+    return value if is_field_value(value) and value == value.strip(b" \t") else None
 
 
 def _key(name: str) -> bytes:
@@ -184,7 +194,7 @@ def _cookies(
 
 
 def _domain(text: str, path: Path, findings: Findings) -> bytes | None:
-    """The Domain to write; b"" drops the attribute. A dot in front is ignored by browsers (RFC 6265 §5.2.3)."""
+    """The Domain to write; b"" drops the attribute. A dot in front means nothing (RFC 6265 §5.2.3)."""
     if not text:
         return b""
     domain = parse_host_pattern(text.removeprefix("."))

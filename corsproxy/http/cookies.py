@@ -13,7 +13,7 @@ from corsproxy.http.redirects import public_path
 
 __all__ = ["CookieRules", "rewrite_cookie"]
 
-# Names that promise Secure: without it a browser drops the cookie (RFC 6265bis §4.1.3; compared without case).
+# Names that promise Secure: without it a browser drops the cookie (RFC 6265bis §4.1.3). Case does not count.
 _SECURE_NAMES = (b"__secure-", b"__host-", b"__http-")
 _HOST_NAME = b"__host-"  # promises Path=/ and no Domain besides
 _SPACE = b" \t"
@@ -64,7 +64,7 @@ def _moved(path: bytes, rules: CookieRules) -> bytes:
     if not path.startswith(b"/"):  # a browser takes the directory of the request instead (§5.2.4)
         return path
     folder = path if path.endswith(b"/") else path + b"/"
-    if path == b"/" or (rules.base_path + b"/").startswith(folder):
+    if (rules.base_path + b"/").startswith(folder):
         return rules.prefix or b"/"
     moved = public_path(path, rules.base_path, rules.prefix)
     return path if moved is None else moved

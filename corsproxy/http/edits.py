@@ -1,7 +1,7 @@
 """Header edits: fields that a route sets, adds or removes in a head on its way through.
 
 Here:  the edits as a value, and what they make of a list of field lines.
-Never: which names may be edited (`config.rewriting` says so), CORS fields and Vary, which come after the edits.
+Never: which names may be edited (`config.rewriting` says so); CORS fields and Vary, which come after.
 """
 
 from collections.abc import Iterable

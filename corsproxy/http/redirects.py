@@ -1,6 +1,7 @@
 """URLs in a response that point at the upstream, turned to point at the proxy.
 
-Here:  Location, Content-Location (RFC 9110 §10.2.2, §8.7) and Refresh (HTML, #shared-declarative-refresh-steps).
+Here:  Location and Content-Location (RFC 9110 §10.2.2, §8.7), Refresh (HTML,
+       #shared-declarative-refresh-steps).
 Never: following a redirect; other fields; bodies; URLs of other hosts, with userinfo, or with relative paths.
 """
 
@@ -32,8 +33,8 @@ class Place(NamedTuple):
     host_sent: bytes  # Host as it reached the proxy; the same, unless a trusted proxy stands in front
 
 
-# RFC 3986 §4.2: absolute, scheme-relative or path-absolute. Browsers read "\" as "/" and skip tabs (WHATWG URL),
-# so where one stands before the query we would not see the URL that they see: it does not match.
+# RFC 3986 §4.2: absolute, scheme-relative or path-absolute. Browsers read "\" as "/" and skip tabs (WHATWG
+# URL): where one stands before the query we would not see the URL that they see, so it does not match.
 _REFERENCE = re.compile(
     rb"(?:(?:(https?):)?//([^/?#@\\\t ]+))?(/[^?#\\\t]*|)([?#].*|)", re.IGNORECASE | re.DOTALL
 )

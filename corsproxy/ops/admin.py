@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from corsproxy.config.table import Address
-from corsproxy.ops.server import ListenError, Server
+from corsproxy.ops.server import ListenError, Server, reason_of
 
 __all__ = ["Admin"]
 
@@ -40,9 +40,7 @@ class Admin:
         try:
             await site.start()
         except OSError as error:
-            raise ListenError(
-                f"cannot listen on {address} (admin): {(error.strerror or str(error)).lower()}"
-            ) from error
+            raise ListenError(f"cannot listen on {address} (admin): {reason_of(error)}") from error
         if not address.path:
             host, port = self._runner.addresses[0][:2]
             self.address = Address(host=host, port=port)

@@ -6,6 +6,7 @@ Never: signals and exit codes (ops.process), what happens inside a request (prox
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import stat
@@ -19,7 +20,7 @@ from corsproxy.proxy.handler import Handler
 from corsproxy.upstream.pool import Pool
 from corsproxy.upstream.tls import client_context
 
-__all__ = ["ListenError", "Server"]
+__all__ = ["ListenError", "Server", "reason_of"]
 
 _BACKLOG = 4096
 _RESOLVE_SECONDS = 5.0
@@ -27,6 +28,13 @@ _RESOLVE_SECONDS = 5.0
 
 class ListenError(Exception):
     """An address cannot be listened on; the text is one line for a person."""
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says, without what asyncio wraps around it."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return (error.strerror or str(error)).lower()
 
 
 class Server:
@@ -103,8 +111,7 @@ async def _listen(clients: ClientServer, address: Address) -> asyncio.Server:
             return await loop.create_unix_server(clients, address.path, backlog=_BACKLOG)
         return await loop.create_server(clients, address.host or None, address.port, backlog=_BACKLOG)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ListenError(f"cannot listen on {address}: {reason.lower()}") from error
+        raise ListenError(f"cannot listen on {address}: {reason_of(error)}") from error
 
 
 def _remove_socket(address: Address) -> None:

@@ -142,7 +142,7 @@ def explain(table: Table, question: Question, router: Router | None = None) -> E
     reasons = () if same_origin else why_preflight(call)
     preflight = _preflight_leg(table, router, question) if reasons else None
     actual = _actual_leg(table, router, question)
-    verdict = judge(call, preflight and preflight.answer, actual.answer, same_origin=same_origin)
+    verdict = judge(call, preflight.answer if preflight else None, actual.answer, same_origin=same_origin)
     found = Explanation(
         table.file,
         question,

@@ -170,9 +170,7 @@ def trailer_section(trailers: Fields) -> bytes:
     )
 
 
-def _rewritten(
-    role: int, value: bytes, rewriting: Rewriting, place: Callable[[], Place] | None
-) -> bytes:
+def _rewritten(role: int, value: bytes, rewriting: Rewriting, place: Callable[[], Place] | None) -> bytes:
     """The value of a field that points at the upstream or is bound to its host and path."""
     if role == _COOKIE:
         return value if rewriting.cookies is None else rewrite_cookie(value, rewriting.cookies)

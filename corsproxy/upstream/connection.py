@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
         receiver = self._receiver
         if receiver is not None:
             self._receiver = None
-            # TLS says its own goodbye: without it, somebody may have cut the connection short (RFC 9112 §9.8).
+            # TLS says its own goodbye; without it the response may have been cut short (RFC 9112 §9.8).
             at_end = exc is None and self._ended and self.has_head
             receiver.on_upstream_lost(_loss(exc), at_end=at_end)
 
@@ -365,7 +365,7 @@ class Connection(asyncio.Protocol):
 
 
 def _loss(exc: Exception | None) -> Fault:
-    """The fault of a connection that ended. With TLS 1.3 a refused client certificate is only heard of here."""
+    """The fault of a connection that ended; in TLS 1.3 a refused client certificate is heard of here."""
     if isinstance(exc, ssl.SSLError):
         return UPSTREAM_TLS.because(tls_objection(exc))
     return UPSTREAM_BROKE_OFF.because("" if exc is None else type(exc).__name__)

@@ -75,7 +75,7 @@ def address_of(transport: asyncio.Transport, endpoint: Endpoint) -> str:
     return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
 
-def fault_of(error: OSError, name: str) -> Fault:
+def fault_of(error: Exception, name: str) -> Fault:
     """The fault for a connection that could not be opened. name: of the endpoint; only the log shows it."""
     match error:
         case TimeoutError():

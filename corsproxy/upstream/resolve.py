@@ -17,7 +17,9 @@ __all__ = ["AddrInfo", "Lookup", "Resolver"]
 _SECONDS = 5.0
 _MOST = 256  # names remembered; a full cache starts anew
 
-AddrInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
+AddrInfo = tuple[
+    int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+]  # as the socket module gives it; the last form is for Pythons without IPv6
 Lookup = Callable[[str, int], Awaitable[list[AddrInfo]]]
 
 
@@ -89,5 +91,4 @@ def _literal(host: str, port: int) -> AddrInfo | None:
 
 async def _ask_system(host: str, port: int) -> list[AddrInfo]:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(family, kind, protocol, name, address) for family, kind, protocol, name, address in found]
+    return [*await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)]

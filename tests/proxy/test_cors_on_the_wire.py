@@ -224,7 +224,7 @@ async def test_17_options_that_is_no_preflight_is_the_upstreams(lines: list[str]
 
 
 async def test_diagnostics_name_the_step_that_fails() -> None:
-    """Devtools of a browser look at the status first: so that it says which step fails, the status is fine."""
+    """Browsers look at the status first: so that devtools say which step fails, the status is fine."""
     async with proxy(route(1, policy=policy(diagnostics=True))) as front:
         answer = await ask(front.address, preflight("Access-Control-Request-Headers: x-id"))
         granted = cors_fields(answer)
@@ -433,7 +433,8 @@ async def test_merge_expose_keeps_the_upstreams_names_and_nothing_else() -> None
 
 
 async def test_49_trailers_add_nothing_to_the_policy() -> None:
-    response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\naccess-control-allow-origin: *\r\nX-Sum: 1\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    response = head + b"0\r\naccess-control-allow-origin: *\r\nX-Sum: 1\r\n\r\n"
     async with upstream(answers(response)) as legacy, proxy(route(legacy.port)) as front:
         answer = await ask(front.address, get("/", f"Origin: {OTHER}", "TE: trailers", "Connection: TE"))
         assert answer.trailers == [("X-Sum", "1")]

@@ -1,0 +1,97 @@
+"""TLS towards clients: the listener's certificate, and renewed files picked up while it serves.
+
+Here:  the context of the listener, and a look at the files now and then. A new pair is loaded whole into a
+       context of its own before any handshake sees it; connections that are open keep what they have.
+Never: what is wrong with a file (config.certificates), TLS towards upstreams.
+"""
+
+import asyncio
+import hashlib
+import logging
+import ssl
+
+from corsproxy.config.certificates import PemError, Role, load_authorities, load_pair, read_pem
+from corsproxy.config.table import ListenTls
+
+__all__ = ["ListenerCertificate"]
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1.0
+
+
+class ListenerCertificate:
+    """The listener's side of each handshake. `context` is for the listener; it stays the same object."""
+
+    def __init__(self, files: ListenTls) -> None:
+        """Load the files. Raises PemError."""
+        self._files = files
+        self._timer: asyncio.TimerHandle | None = None
+        self._digest = _digest(files)
+        self._current = _context(files)
+        self.context = _context(files)
+        self.context.sni_callback = self._show_current
+
+    def _show_current(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """OpenSSL calls this in each handshake, with or without a name asked for."""
+        handshake.context = self._current
+
+    def watch(self, seconds: float = _POLL_SECONDS) -> None:
+        """Look at the files every so many seconds, until `close`.
+
+        By content: the files of a mounted secret are symbolic links whose target changes.
+        """
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._tick, seconds)
+
+    def _tick(self, seconds: float) -> None:
+        self.refresh()
+        self.watch(seconds)
+
+    def refresh(self) -> None:
+        """Load the files again if they changed; ones that cannot be used leave the old in use, and are named
+        once.
+        """
+        digest = _digest(self._files)
+        if digest == self._digest:
+            return
+        self._digest = digest
+        try:
+            self._current = _context(self._files)
+        except PemError as error:
+            _log.error("the listener keeps its certificate: %s", error)
+        else:
+            _log.info("the listener's certificate was renewed from %s", self._files.cert)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _context(files: ListenTls) -> ssl.SSLContext:
+    """TLS 1.2 and later with OpenSSL's own choice of ciphers, HTTP/1.1 only (ALPN, RFC 7301)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    load_pair(context, files.cert, files.key)
+    if files.client_ca:
+        # Asked for, not required: a preflight never carries one (Fetch, #cors-preflight-fetch). One that does
+        # not verify ends the handshake.
+        context.verify_mode = ssl.CERT_OPTIONAL
+        load_authorities(context, files.client_ca)
+    return context
+
+
+def _digest(files: ListenTls) -> bytes:
+    """Changes with the content of the files, and when one cannot be read any more."""
+    digest = hashlib.sha256()
+    roles: tuple[tuple[Role, str], ...] = (("cert", files.cert), ("key", files.key), ("ca", files.client_ca))
+    for role, path in roles:
+        try:
+            content = read_pem(role, path) if path else b""
+        except PemError as error:
+            content = str(error).encode()
+        digest.update(b"%d:%b" % (len(content), content))
+    return digest.digest()

@@ -1,0 +1,31 @@
+"""How much work a call is, counted instead of timed: the same on every machine, at every load.
+
+Here:  bytecode instructions of Python that a call executes.
+Never: what happens inside functions written in C, which counts as the one instruction that calls them.
+"""
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+__all__ = ["count_instructions"]
+
+
+def count_instructions(function: Callable[[], object]) -> int:
+    """The bytecode instructions that a call executes, those of everything it calls included."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> object:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
