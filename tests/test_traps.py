@@ -169,14 +169,24 @@ SHOWN: dict[int, tuple[str, ...]] = {
         "proxy/test_routing.py::trap 37: an encoded slash",
         "proxy/test_routing.py::trap 37: for a preflight too",
     ),
+    38: (
+        "proxy/test_rewriting.py::test_redirects",
+        "browser/asking.py::trap 38: a redirect to the upstream's own address comes back to the proxy",
+    ),
     39: (
         "proxy/test_traps.py::test_39_a_redirect_is_handed_on_never_followed",
         "browser/asking.py::a redirect within the proxy",
     ),
     40: ("proxy/test_traps.py::test_40_no_request_names_its_own_upstream",),
+    41: (
+        "proxy/test_rewriting.py::test_cookies_are_rewritten_one_by_one",
+        "browser/asking.py::trap 41: a cookie of one route stays away from the next",
+    ),
     43: (
-        "proxy/test_request.py::"
-        "trap 43: Origin and the fields of a preflight cross, the upstream may look at them",
+        (
+            "proxy/test_request.py::"
+            "trap 43: Origin and the fields of a preflight cross, the upstream may look at them"
+        ),
     ),
     44: ("proxy/test_tunnel.py::trap 44: a foreign origin may not open one",),
     45: ("proxy/test_response.py::test_a_ready_block_does_not_change_with_use",),
@@ -208,8 +218,6 @@ SHOWN: dict[int, tuple[str, ...]] = {
 
 # What is about things that are not built yet.
 OPEN = {
-    38: "redirects are not rewritten yet",
-    41: "paths of cookies are not rewritten yet",
     42: "`corsproxy dev` is not there yet",
 }
 

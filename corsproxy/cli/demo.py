@@ -11,7 +11,7 @@ import click
 from corsproxy.dev.demo import run_demo
 from corsproxy.dev.places import Places
 from corsproxy.ops.process import run_loop
-from corsproxy.ops.server import ListenError
+from corsproxy.ops.server import StartError
 
 __all__ = ["demo"]
 
@@ -48,6 +48,6 @@ def demo(port: int, open_page: bool) -> None:
 
     try:
         code = run_loop(run_demo(port, announce, farewell))
-    except (OSError, ListenError) as error:
+    except (OSError, StartError) as error:
         raise click.ClickException(f"the demo could not start: {error}") from error
     sys.exit(code)

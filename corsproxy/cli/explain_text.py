@@ -6,12 +6,12 @@ Never: finding anything out, JSON.
 
 from collections.abc import Iterator, Sequence
 
-from corsproxy.cors.browser import Step
-from corsproxy.cors.explain import Outcome
-from corsproxy.cors.fields import shown
 from corsproxy.config.problems import path_text
 from corsproxy.config.table import Route
 from corsproxy.config.words import printable
+from corsproxy.cors.browser import Step
+from corsproxy.cors.explain import Outcome
+from corsproxy.cors.fields import shown
 from corsproxy.proxy.explain import Explanation, Leg
 from corsproxy.proxy.explained import change_text, place_text
 
@@ -59,8 +59,9 @@ def _lines(found: Explanation) -> Iterator[str]:
 
 def _head(found: Explanation) -> Iterator[str]:
     call = found.question.call
+    reason = _reason(found)
     verdict = "allowed" if found.allowed else "not allowed"
-    yield f"{_mark(found)} {verdict}: {_reason(found)}"
+    yield f"{_mark(found)} {verdict}{'' if reason == verdict else f': {reason}'}"
     mode = " with credentials" if call.credentials else ""
     target = found.question.target.decode("latin-1")
     yield f"  {shown(call.sent_method)} {target} from {shown(call.origin)}{mode}"
@@ -82,14 +83,14 @@ def _labelled(label: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 def _route(found: Explanation) -> Iterator[str]:
-    leg = found.leg
-    if isinstance(leg.route, Route):
-        yield from _labelled("route", [f"{leg.route.name}  {place_text(found.file, leg.route.line)}"])
-        spec = leg.policy.spec if leg.policy else None
-        policy = f"{spec.name}  {place_text(found.file, spec.line)}" if spec else "none: cors is off"
-        yield from _labelled("policy", [policy])
-    else:
-        yield from _labelled("route", [f"none: {leg.route.says}"])
+    route, policy = found.route, found.actual.policy
+    if route is not None:
+        yield from _labelled("route", [f"{route.name}  {place_text(found.file, route.line)}"])
+        spec = policy.spec if policy else None
+        name = f"{spec.name}  {place_text(found.file, spec.line)}" if spec else "none: cors is off"
+        yield from _labelled("policy", [name])
+    elif (fault := found.actual.fault) is not None:
+        yield from _labelled("route", [f"none: {fault.says}"])
     if rule := found.rule:
         text = f"{rule.text}  " if rule.text else ""
         place = place_text(found.file, rule.line)
@@ -106,20 +107,24 @@ def _passed_over(found: Explanation) -> list[str]:
 def _preflight(found: Explanation) -> Iterator[str]:
     leg = found.preflight
     if leg is None:
-        why = "the page's own origin is asked" if found.question.is_same_origin else "every part is safelisted"
+        why = (
+            "the page's own origin is asked" if found.question.is_same_origin else "every part is safelisted"
+        )
         yield from _labelled("preflight", [f"not needed: {why}"])
         return
     yield from _labelled("preflight", [f"needed: {', '.join(found.needs_preflight)}"])
     if leg.route is not found.actual.route and isinstance(leg.route, Route):
-        yield from _labelled("", [f"goes to route {leg.route.name}: a preflight carries no other headers"])
+        yield from _labelled(
+            "", [f"goes to route {leg.route.name}: it cannot carry the headers that routes ask for"]
+        )
     yield from _leg(leg, found.verdict.preflight)
 
 
 def _actual(found: Explanation) -> Iterator[str]:
-    sent = "not sent; it would get" if found.verdict.outcome is Outcome.NOT_SENT else "gets"
-    status = found.actual.answer.status
-    yield from _labelled("call", [f"{sent} {'the response of the upstream, with' if status is None else ''}".rstrip()])
-    yield from _leg(found.actual, found.verdict.actual)
+    is_sent = found.verdict.outcome is not Outcome.NOT_SENT
+    answer = "this answer:" if found.actual.answer.status is not None else "the upstream's response, with"
+    yield from _labelled("call", [f"{'gets' if is_sent else 'not sent; it would get'} {answer}"])
+    yield from _leg(found.actual, found.verdict.actual if is_sent else ())
 
 
 def _leg(leg: Leg, steps: Sequence[Step]) -> Iterator[str]:
@@ -161,8 +166,9 @@ def _outcome(found: Explanation) -> str:
 def _remedy(found: Explanation) -> Iterator[str]:
     remedy = found.remedy
     changes = [change_text(change, found.file) for change in remedy.changes]
-    if changes or remedy.advice:
-        yield ""
-        yield from _labelled("to allow", [*changes, *([remedy.advice] if remedy.advice else [])])
-    if remedy.warning:
-        yield from _labelled("unsafe" if not changes else "careful", [remedy.warning])
+    if not (changes or remedy.warning or remedy.advice):
+        return
+    yield ""
+    yield from _labelled("to allow", changes)
+    yield from _labelled("careful" if changes else "unsafe", [remedy.warning] if remedy.warning else [])
+    yield from _labelled("instead", [remedy.advice] if remedy.advice else [])

@@ -127,9 +127,7 @@ def _asked(preflight: _Recorded) -> tuple[bytes, ...]:
     return parse_names(_field(preflight.fields, b"access-control-request-headers") or b"") or ()
 
 
-def _set_by_script(
-    fields: Fields, asked: Sequence[bytes] | None
-) -> tuple[tuple[bytes, bytes | None], ...]:
+def _set_by_script(fields: Fields, asked: Sequence[bytes] | None) -> tuple[tuple[bytes, bytes | None], ...]:
     """The headers that need judging: those the preflight named, or else those no browser sends by itself."""
     return tuple(
         (name, value)

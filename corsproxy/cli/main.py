@@ -24,6 +24,7 @@ _VERBS = {
         "Show it working on this machine.",
     ),
     "check": ("corsproxy.cli.check:check", "Name every problem in a configuration file."),
+    "explain": ("corsproxy.cli.explain:explain", "Say what becomes of a call of a script, and why."),
     "init": ("corsproxy.cli.init:init", "Write a commented configuration file to start from."),
     "schema": ("corsproxy.cli.schema:schema", "Print the JSON Schema of the configuration file."),
     "version": ("corsproxy.cli.version:version", "Print what runs: corsproxy, Python and the parts below."),

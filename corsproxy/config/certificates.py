@@ -13,7 +13,7 @@ from typing import Literal
 from corsproxy.config.findings import Mistake
 from corsproxy.config.words import quoted
 
-__all__ = ["PemError", "Role", "load_authorities", "load_pair", "read_pem"]
+__all__ = ["PemError", "Role", "load_authorities", "load_pair", "read_pem", "require_pem"]
 
 Role = Literal["cert", "key", "ca"]
 
@@ -36,8 +36,8 @@ class PemError(Exception):
 
 def load_pair(context: ssl.SSLContext, cert: str, key: str) -> None:
     """Let a context show this certificate chain. Raises PemError."""
-    _require("cert", cert, b"CERTIFICATE-----", "certificate")
-    _require("key", key, b"PRIVATE KEY-----", "private key")
+    require_pem("cert", cert)
+    require_pem("key", key)
     try:
         context.load_cert_chain(cert, key, password=_no_password)
     except _EncryptedError:
@@ -51,7 +51,7 @@ def load_pair(context: ssl.SSLContext, cert: str, key: str) -> None:
 
 def load_authorities(context: ssl.SSLContext, ca: str) -> None:
     """Let a context trust these authorities beside those it trusts already. Raises PemError."""
-    pem = _require("ca", ca, b"CERTIFICATE-----", "certificate")
+    pem = require_pem("ca", ca)
     try:
         context.load_verify_locations(cadata=_text(pem))
     except ssl.SSLError as error:
@@ -77,13 +77,15 @@ def read_pem(role: Role, path: str) -> bytes:
         raise _unreadable(role, path, error) from error
 
 
-def _require(role: Role, path: str, mark: bytes, what: str) -> bytes:
-    """The content of a file that must hold a PEM block of one kind."""
+def require_pem(role: Role, path: str) -> bytes:
+    """The content of a file that has the look of what its role needs. Raises PemError."""
+    mark, what = (
+        (b"PRIVATE KEY-----", "private key") if role == "key" else (b"CERTIFICATE-----", "certificate")
+    )
     pem = read_pem(role, path)
     if mark not in pem:
-        raise PemError(
-            role, "bad-certificate", f"{quoted(path)} holds no {what}", f"write a PEM file with a {what}"
-        )
+        says = f"{quoted(path)} holds no {what}"
+        raise PemError(role, "bad-certificate", says, f"write a PEM file with a {what}")
     return pem
 
 

@@ -1,7 +1,7 @@
 """Text to table: the whole way from the configuration file to what serves requests.
 
 Here:  `load_table`, and the order in which the parts are compiled. Every part notes all of its problems.
-Never: files, the environment of the process, sockets.
+Never: files but the PEM files that the text names, the environment of the process, sockets.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ from corsproxy.config.load import Loaded, load
 from corsproxy.config.problems import Path, Problem
 from corsproxy.config.routes import Routes
 from corsproxy.config.support import refuse_unsupported
-from corsproxy.config.table import Address, Drain, Limits, Log, Table, Timeouts
+from corsproxy.config.table import Address, Drain, Limits, ListenTls, Log, Table, Timeouts
+from corsproxy.config.tls import compile_listen_tls
 from corsproxy.http.forwarded import Network
 
 __all__ = ["load_table"]
@@ -37,6 +38,7 @@ def _compile(config: model.Config, loaded: Loaded) -> Table | None:
     findings = loaded.findings
     refuse_unsupported(config, findings)
     listen = _listen(config, findings)
+    tls = _listen_tls(config, findings)
     admin = _admin(config, findings)
     trusted = _networks(config.trusted_proxies, findings)
     _check_apart(listen, admin, findings)
@@ -50,6 +52,7 @@ def _compile(config: model.Config, loaded: Loaded) -> Table | None:
         routes=tuple(compiled),
         policies=tuple(routes.all_policies),
         listen=listen,
+        tls=tls,
         admin=admin,
         log=Log(config.log.level, config.log.format, config.log.access),
         drain=Drain(config.drain.delay, config.drain.timeout),
@@ -64,6 +67,12 @@ def _listen(config: model.Config, findings: Findings) -> Address | None:
     if isinstance(config.listen, str):
         return _address(config.listen, ("listen",), findings)
     return _address(config.listen.address, ("listen", "address"), findings)
+
+
+def _listen_tls(config: model.Config, findings: Findings) -> ListenTls | None:
+    if isinstance(config.listen, str) or config.listen.tls is None:
+        return None
+    return compile_listen_tls(config.listen.tls, ("listen", "tls"), findings)
 
 
 def _admin(config: model.Config, findings: Findings) -> Address | None:

@@ -65,7 +65,9 @@ class ListenTls(Settings):
     cert: str | None = Field(None, description="Certificate chain, a PEM file.")
     key: str | None = Field(None, description="Its private key, a PEM file.")
     client_ca: str | None = Field(
-        None, description="Authorities whose client certificates are asked for, a PEM file."
+        None,
+        description="Authorities whose client certificates are asked for, a PEM file. A client without one "
+        "is served; one whose certificate does not verify is not.",
     )
 
 
@@ -74,7 +76,7 @@ class Listen(Settings):
 
     address: Address = Field("127.0.0.1:8080", description="`HOST:PORT`, `[::1]:PORT` or `unix:/path`.")
     tls: ListenTls | None = Field(
-        None, description="Certificate and key to serve HTTPS with. Not yet supported."
+        None, description="Certificate and key to serve HTTPS with. Renewed files are picked up."
     )
 
 
@@ -216,10 +218,10 @@ class Policy(Settings):
 
 
 class UpstreamTls(Settings):
-    """TLS towards the endpoints of an upstream. Not yet supported beyond these defaults."""
+    """TLS towards the endpoints of an upstream."""
 
     ca: str | None = Field(None, description="Authorities to trust instead of the system's, a PEM file.")
-    verify: Flag = Field(True, description="Check the certificate and the name in it.")
+    verify: Flag = Field(True, description="Check the certificate and the name in it; false is warned of.")
     server_name: str | None = Field(
         None, description="Name to ask for and to check, instead of the endpoint's host."
     )
@@ -228,9 +230,9 @@ class UpstreamTls(Settings):
 
 
 class Health(Settings):
-    """Active health checks of an upstream's endpoints. Not yet supported beyond these defaults."""
+    """Active health checks of an upstream's endpoints: a GET, good when answered 200 to 399."""
 
-    path: str | None = Field(None, description="Path to ask for; without one, only failing requests count.")
+    path: str | None = Field(None, description="Path to ask for; without one, only exchanges tell.")
     interval: Period = Field(5.0, description="Time between two checks of one endpoint.")
     timeout: Period = Field(2.0, description="Time for one check.")
     healthy_after: Capacity = Field(2, description="Good checks in a row until an endpoint is used again.")
@@ -242,11 +244,12 @@ class Upstream(Settings):
 
     endpoints: Words = Field(
         default=[],
-        description="URLs: `http://host:port`, `https://host`, `http+unix:///run/api.sock`. "
-        "More than one is not yet supported.",
+        description="URLs: `http://host:port`, `https://host`, `http+unix:///run/api.sock`. One that fails "
+        "three times in a row is left out for 5 s, then longer, at most 60 s.",
     )
     balance: Literal["round_robin", "least_in_flight"] = Field(
-        "round_robin", description="Which endpoint is asked next. `least_in_flight` is not yet supported."
+        "round_robin",
+        description="Which endpoint is asked next: each in turn, or the one with the fewest requests.",
     )
     host: str = Field(
         "upstream",
@@ -254,10 +257,14 @@ class Upstream(Settings):
     )
     tls: UpstreamTls = Field(UpstreamTls(), description="TLS towards `https` endpoints.")
     max_connections: Count = Field(
-        0, description="Connections per endpoint; further requests wait. 0 = no limit."
+        0,
+        description="Connections per endpoint; further requests wait up to `timeouts.connect`, then 503. "
+        "0 = no limit.",
     )
     retries: Count = Field(
-        1, description="New attempts when no byte of the request can have been acted on (RFC 9110 §9.2.2)."
+        1,
+        description="New attempts when no byte of the request can have been acted on (RFC 9110 §9.2.2): on "
+        "another endpoint when connecting failed, or on a new connection when a kept one proved stale.",
     )
     health: Health = Field(Health(), description="Active health checks.")
 

@@ -11,7 +11,7 @@ from itertools import islice
 from corsproxy.config.matching import is_under
 from corsproxy.config.table import Match
 
-__all__ = ["Earlier", "covers"]
+__all__ = ["Earlier", "covers", "covers_host"]
 
 _REGEX = b""  # no path is empty, so this key is free for the routes whose path is a regular expression
 
@@ -78,9 +78,9 @@ def _covers_paths(first: Match, second: Match) -> bool:
 def _covers_hosts(first: tuple[bytes, ...], second: tuple[bytes, ...]) -> bool:
     if not first:
         return True
-    return bool(second) and all(any(_covers_host(wide, narrow) for wide in first) for narrow in second)
+    return bool(second) and all(any(covers_host(wide, narrow) for wide in first) for narrow in second)
 
 
-def _covers_host(wide: bytes, narrow: bytes) -> bool:
+def covers_host(wide: bytes, narrow: bytes) -> bool:
     """A pattern covers itself, every name under it, and every pattern under it."""
     return wide == narrow or (wide.startswith(b"*.") and narrow.endswith(wide[1:]))

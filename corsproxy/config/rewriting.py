@@ -73,7 +73,7 @@ def _common_refusal(name: bytes) -> tuple[str, str] | None:
 
 def _request_refusal(name: bytes) -> tuple[str, str] | None:
     if name == b"host":
-        return "is chosen by the upstream", "use `host:` of the upstream"
+        return "is no edit: it has a key of its own", "use `host:` of the upstream"
     if name == b"origin":
         return (
             "is what the upstream and this proxy decide by",
@@ -147,9 +147,9 @@ class _Edits:
 
     def _check_apart(self, removed: Iterable[tuple[str, Path]]) -> None:
         """What is removed is not set or added as well: which of the two is meant would be a guess."""
-        written = {_key(name): name for name in (*self.written.add, *self.written.set)}
+        written = {_key(name) for name in (*self.written.add, *self.written.set)}
         for name, where in removed:
-            if _key(name) in written:
+            if _key(name) in written and self.refusal(_key(name)) is None:
                 message = f"{quoted(name)} is removed, and set or added as well"
                 remedy = "`set` replaces what is there: remove it from `remove`"
                 self.findings.add(where, Mistake("contradicting-edits", message, remedy))
@@ -157,10 +157,7 @@ class _Edits:
 
 def _wire_value(text: str) -> bytes | None:
     """A value as it goes on the wire, non-ASCII as UTF-8 (obs-text, RFC 9110 §5.5); None when it cannot."""
-    try:
-        value = text.encode("utf-8")
-    except UnicodeEncodeError:  # half a surrogate pair
-        return None
+    value = text.encode("utf-8")
     return value if is_field_value(value) and value == value.strip(b" \t") else None
 
 

@@ -11,6 +11,7 @@ from corsproxy.config.findings import Mistake
 from corsproxy.config.load import Loaded
 from corsproxy.config.matching import compile_match, compile_strip_prefix
 from corsproxy.config.names import check_name
+from corsproxy.config.overlap import HeaderRoutes, find_needless_hosts, find_taken_hosts
 from corsproxy.config.policies import Policies
 from corsproxy.config.problems import Path
 from corsproxy.config.reach import Earlier
@@ -37,6 +38,7 @@ class Routes:
         self._upstreams = Upstreams(config, loaded.findings, loaded.written)
         self._names: dict[str, int] = {}
         self._earlier = Earlier()
+        self._header_routes = HeaderRoutes()
         self.all_policies: list[CorsPolicy] = []  # named ones, then inline ones, each in file order
 
     def compile(self) -> list[Route]:
@@ -78,6 +80,7 @@ class Routes:
         )
         if self._findings.error_count > before or match is None or target is None:
             return None
+        self._check_preflights(index, match, policy)
         return Route(
             name=name,
             index=index,
@@ -117,7 +120,26 @@ class Routes:
             says = f"can never be reached: routes[{cover}] (line {line}) takes every request that it matches"
             remedy = f"move it above routes[{cover}], or let its match differ"
             self._findings.add(path, Mistake("unreachable-route", says, remedy))
+        else:
+            self._check_hosts(match, (*path, "match", "hosts"))
         self._earlier.add(index, match)
+
+    def _check_hosts(self, match: Match, path: Path) -> None:
+        for at, mistake in find_needless_hosts(match.hosts):
+            self._findings.add((*path, at), mistake)
+        for at, taker in find_taken_hosts(match, self._earlier):
+            line = self._findings.line(("routes", taker))
+            says = f"this host never reaches the route: routes[{taker}] (line {line}) takes all its requests"
+            self._findings.add((*path, at), Mistake("host-taken", says, "remove it here or there", "warning"))
+
+    def _check_preflights(self, index: int, match: Match, policy: CorsPolicy | None) -> None:
+        found = self._header_routes.find_taker(match, policy)
+        if found is not None:
+            taker, mistake = found
+            line = self._findings.line(("routes", taker))
+            says = f"preflights go to routes[{taker}] (line {line}): {mistake.message}"
+            self._findings.add(("routes", index), replace(mistake, message=says))
+        self._header_routes.add(index, match, policy)
 
     def _target(self, entry: model.Route, path: Path) -> Target | None:
         where: Path = (*path, "upstream")

@@ -29,18 +29,7 @@ def _only_default(value: object, default: object) -> bool:
     return value == default
 
 
-def _at_most_one(value: list[str], _: object) -> bool:
-    return len(value) <= 1
-
-
-NOT_YET = (
-    NotYet("listen.tls", _only_default, "end TLS before corsproxy for now"),
-    NotYet("workers", _only_default, "run several copies for now"),
-    NotYet("upstreams.*.endpoints", _at_most_one, "keep one endpoint"),
-    NotYet("upstreams.*.balance", _only_default),
-    NotYet("upstreams.*.tls", _only_default),
-    NotYet("upstreams.*.health", _only_default),
-)
+NOT_YET = (NotYet("workers", _only_default, "run several copies for now"),)
 
 
 def refuse_unsupported(config: Config, findings: Findings) -> None:

@@ -4,6 +4,7 @@ Here:  each named upstream checked once, each URL of a route turned into one tha
 Never: connections, resolving names.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,10 +13,13 @@ from corsproxy.config.addresses import is_url, parse_endpoint, parse_host
 from corsproxy.config.findings import Findings, Mistake
 from corsproxy.config.names import check_names
 from corsproxy.config.problems import Path
-from corsproxy.config.table import Endpoint, Upstream
+from corsproxy.config.table import Endpoint, HealthCheck, Upstream
+from corsproxy.config.tls import compile_upstream_tls
 from corsproxy.config.words import did_you_mean, quoted
 
 __all__ = ["Target", "Upstreams"]
+
+_REQUEST_TARGET = re.compile(r"/[!$-~]*")  # what can stand in a request line; no fragment
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ class Upstreams:
         path: Path = ("upstreams", name)
         endpoints = self._endpoints(upstream.endpoints, (*path, "endpoints"))
         host = self._host(upstream.host, (*path, "host"))
+        is_https = any(endpoint.scheme == "https" for endpoint, _ in endpoints)
+        tls = compile_upstream_tls(upstream.tls, (*path, "tls"), self.findings, is_used=is_https)
+        health = self._health(upstream.health, (*path, "health", "path"))
         if not endpoints or host is None:
             return None
         compiled = Upstream(
@@ -78,6 +85,9 @@ class Upstreams:
             host,
             upstream.max_connections,
             upstream.retries,
+            upstream.balance,
+            tls,
+            health,
         )
         return Target(compiled, endpoints[0][1])
 
@@ -101,6 +111,24 @@ class Upstreams:
                 self.findings.add((*path, at), says)
             endpoints.append(endpoint)
         return endpoints
+
+    def _health(self, health: model.Health, path: Path) -> HealthCheck | None:
+        """The active checks; None without a path, or when it cannot be asked for."""
+        if health.path is None:
+            return None
+        if not _REQUEST_TARGET.fullmatch(health.path):
+            remedy = "write one such as /healthz, percent-encoded where it is not plain ASCII"
+            self.findings.add(
+                path, Mistake("bad-path", f"{quoted(health.path)} is no path to ask for", remedy)
+            )
+            return None
+        return HealthCheck(
+            health.path.encode("ascii"),
+            health.interval,
+            health.timeout,
+            health.healthy_after,
+            health.unhealthy_after,
+        )
 
     def _host(self, text: str, path: Path) -> Literal["upstream", "preserve"] | bytes | None:
         match text:

@@ -137,7 +137,9 @@ def why_preflight(call: Call) -> tuple[str, ...]:
         shown = f"{_text(name)}: {_text(values[name] or b'')}" if with_value else _text(name)
         reasons.append(f"{shown} is not safelisted")
     if call.asks_first and not reasons:
-        reasons.append("the call has an upload listener or a streamed body")
+        reasons.append(
+            "the browser asked first: an upload listener, a streamed body, or a header not named here"
+        )
     return tuple(reasons)
 
 

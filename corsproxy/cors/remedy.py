@@ -80,11 +80,20 @@ def find_remedy(policy: CorsPolicy, call: Call, *, preflight: bool) -> Remedy:
 _BESIDE_THE_FILE = frozenset({Reason.ORIGIN_MALFORMED, Reason.REQUEST_HEADER_LIST_MALFORMED})
 
 
+# What a hazard's own remedy says to somebody who wrote the entry does not fit one who only asks for it.
+_INSTEAD = {
+    "any-origin-with-credentials": "list the origins beside allow_credentials: true, or call without",
+    "null-with-credentials": "give the page an origin of its own, or call without credentials",
+    "insecure-origin-with-credentials": "serve the page over https",
+    "method-forbidden": "use another method",
+    "method-not-forwardable": "use another method",
+}
+
+
 def _refused(hazards: Sequence[Hazard]) -> Remedy:
     """The change that is needed would not load."""
     error = next(hazard for hazard in hazards if hazard.severity == "error")
-    # Its remedy speaks to somebody who wrote the entry; what is not there cannot be removed.
-    return Remedy(warning=error.message, advice="" if error.remedy.startswith("remove ") else error.remedy)
+    return Remedy(warning=error.message, advice=_INSTEAD.get(error.code, error.remedy))
 
 
 def _advice(spec: PolicySpec, decision: Decision) -> Remedy:
@@ -92,9 +101,9 @@ def _advice(spec: PolicySpec, decision: Decision) -> Remedy:
         return Remedy(advice="no browser sends such a list: send names with a comma between them")
     # Read as an entry of the file: its finding says how the origin is written.
     about = compile_policy(replace(spec, allow_origins=(Written(decision.detail),), allow_origin_regex=()))[1]
-    hint = next((hazard.remedy for hazard in about if hazard.remedy.startswith("write ")), "")
-    asked = hint.partition(", or set")[0].replace("write", "ask with", 1)
-    return Remedy(advice=f"no browser sends this origin{f': {asked}' if asked else ''}")
+    meant = (hazard.remedy.removeprefix("write ").partition(", or set")[0] for hazard in about)
+    written = next((text for text in meant if parse_origin(text.encode())), "")
+    return Remedy(advice=f"no browser sends this origin{f': ask with {written}' if written else ''}")
 
 
 def _first_refusal(policy: CorsPolicy, call: Call, *, preflight: bool) -> Decision | None:

@@ -91,6 +91,8 @@ def json_line(exchange: Exchange, ended: float, now: float) -> str:
             entry["detail"] = decision.detail
     if exchange.endpoint:
         entry["upstream"] = exchange.endpoint
+        if exchange.address:
+            entry["upstream_address"] = exchange.address
         if exchange.responded:
             entry["upstream_ms"] = _milliseconds(exchange.responded - exchange.started)
     if fault is not None:

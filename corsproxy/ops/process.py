@@ -15,10 +15,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from corsproxy import __version__
+from corsproxy.config.certificates import PemError
 from corsproxy.config.table import Table
 from corsproxy.ops.admin import Admin
 from corsproxy.ops.log import ExchangeLog, set_up_logging
-from corsproxy.ops.server import ListenError, Server
+from corsproxy.ops.server import Server, StartError
 
 __all__ = ["run_loop", "serve"]
 
@@ -32,7 +33,7 @@ def serve(table: Table, env: Mapping[str, str] = os.environ) -> int:
     set_up_logging(table.log)
     try:
         return run_loop(_serve(table, env))
-    except ListenError as error:
+    except (StartError, PemError) as error:
         _log.error("%s", error)
         return 1
 

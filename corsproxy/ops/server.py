@@ -1,33 +1,41 @@
 """The data plane as one thing that starts and stops.
 
-Here:  the listener, the pools behind it, and the graceful end.
+Here:  the listener, the upstreams behind it, and the graceful end.
 Never: signals and exit codes (ops.process), what happens inside a request (proxy).
 """
 
 import asyncio
-import contextlib
+import errno
+import logging
 import os
 import socket
-import ssl
 import stat
 from pathlib import Path
 
 from corsproxy.config.table import Address, Table, Upstream
+from corsproxy.ops.certificates import ListenerCertificate
 from corsproxy.ops.log import ExchangeLog
-from corsproxy.proxy.downstream import ClientServer
+from corsproxy.proxy.downstream import ClientServer, has_c_parser
 from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.handler import Handler
-from corsproxy.upstream.pool import Pool
-from corsproxy.upstream.tls import client_context
+from corsproxy.upstream.cluster import Change, Cluster, Notice, build_clusters
+from corsproxy.upstream.resolve import Resolver
 
-__all__ = ["ListenError", "Server", "reason_of"]
+__all__ = ["ListenError", "Server", "StartError", "reason_of"]
+
+_log = logging.getLogger(__name__)
 
 _BACKLOG = 4096
 _RESOLVE_SECONDS = 5.0
+_TLS_SHUTDOWN_SECONDS = 5.0
 
 
-class ListenError(Exception):
-    """An address cannot be listened on; the text is one line for a person."""
+class StartError(Exception):
+    """The server cannot start; the text is one line for a person."""
+
+
+class ListenError(StartError):
+    """An address cannot be listened on."""
 
 
 def reason_of(error: OSError) -> str:
@@ -46,35 +54,45 @@ class Server:
         self.addresses: list[Address] = []  # where it really listens, port 0 resolved
         self._log = log
         self._upstreams = list(dict.fromkeys(route.upstream for route in table.routes))
-        self._pools: dict[Upstream, Pool] = {}
+        self._resolver = Resolver()
+        self._clusters: dict[Upstream, Cluster] = {}
+        self._certificate: ListenerCertificate | None = None
         self._clients: ClientServer | None = None
         self._listener: asyncio.Server | None = None
+        self._socket_inode = 0  # of the Unix socket that was made here
 
     async def start(self) -> None:
-        """Listen and serve. Raises ListenError."""
-        tls = self._tls()
-        self._pools = {
-            upstream: Pool(
-                upstream.endpoints[0],
-                max_connections=upstream.max_connections,
-                tls=tls if upstream.endpoints[0].scheme == "https" else None,
+        """Listen and serve. Raises StartError, and PemError where a certificate cannot be used."""
+        if not has_c_parser():
+            raise StartError(
+                "aiohttp has no C extensions here, and its Python parser lets ambiguous requests pass: "
+                "install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS"
             )
-            for upstream in self._upstreams
-        }
-        handler = Handler(self.table, self._pools, _drop if self._log is None else self._log.record)
+        tls = self.table.tls
+        self._certificate = None if tls is None else ListenerCertificate(tls)
+        self._clusters = build_clusters(self._upstreams, self._resolver, _log_notice)
+        handler = Handler(self.table, self._clusters, _drop if self._log is None else self._log.record)
         self._clients = ClientServer(handler, loop=asyncio.get_running_loop())
-        self._listener = await _listen(self._clients, self.table.listen)
+        self._listener = await _listen(self._clients, self.table, self._certificate)
         self.addresses = [_address_of(sock) for sock in self._listener.sockets]
+        self._socket_inode = _inode_of(self.table.listen)
+        if self._certificate is not None:
+            self._certificate.watch()
+        for cluster in self._clusters.values():
+            cluster.start()
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight within `drain.timeout`, then end the rest."""
         if self._listener is not None:
             self._listener.close()
+        if self._certificate is not None:
+            self._certificate.close()
         if self._clients is not None:
             await self._clients.shutdown(self.table.drain.timeout)
-        for pool in self._pools.values():
-            pool.close()
-        _remove_socket(self.table.listen)
+        for cluster in self._clusters.values():
+            cluster.close()
+        self._resolver.close()
+        _remove_own_socket(self.table.listen, self._socket_inode)
         if self._log is not None:
             self._log.flush()
 
@@ -94,34 +112,67 @@ class Server:
         found = await asyncio.gather(*(_resolves(host) for host in hosts))
         return [host for host, resolves in zip(hosts, found, strict=True) if not resolves]
 
-    def _tls(self) -> ssl.SSLContext | None:
-        wanted = any(end.scheme == "https" for upstream in self._upstreams for end in upstream.endpoints)
-        return client_context() if wanted else None
-
 
 def _drop(exchange: Exchange, ended: float) -> None:
     """Keep no log."""
 
 
-async def _listen(clients: ClientServer, address: Address) -> asyncio.Server:
+def _log_notice(notice: Notice) -> None:
+    """Say once what became of an endpoint."""
+    level = logging.INFO if notice.change in {Change.HEALTHY, Change.RETURNED} else logging.WARNING
+    detail = f" ({notice.detail})" if notice.detail else ""
+    _log.log(level, "upstream %s: %s is %s%s", notice.upstream, notice.endpoint, notice.change.value, detail)
+
+
+async def _listen(
+    clients: ClientServer, table: Table, certificate: ListenerCertificate | None
+) -> asyncio.Server:
     loop = asyncio.get_running_loop()
+    address = table.listen
+    context = None if certificate is None else certificate.context
+    # A handshake is to the connection what the head is to the request: both end a client that sends nothing.
+    handshake = None if certificate is None else table.timeouts.client_head
+    shutdown = None if certificate is None else _TLS_SHUTDOWN_SECONDS
     try:
         if address.path:
             _remove_stale_socket(Path(address.path))
-            return await loop.create_unix_server(clients, address.path, backlog=_BACKLOG)
-        return await loop.create_server(clients, address.host or None, address.port, backlog=_BACKLOG)
+            return await loop.create_unix_server(
+                clients,
+                address.path,
+                backlog=_BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=shutdown,
+            )
+        return await loop.create_server(
+            clients,
+            address.host or None,
+            address.port,
+            backlog=_BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=handshake,
+            ssl_shutdown_timeout=shutdown,
+        )
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {reason_of(error)}") from error
 
 
-def _remove_socket(address: Address) -> None:
-    if address.path:
-        with contextlib.suppress(OSError):
-            Path(address.path).unlink()
+def _remove_own_socket(address: Address, inode: int) -> None:
+    """Remove the socket that was made here; what stands in its place by now is another's."""
+    if inode and _inode_of(address) == inode:
+        Path(address.path).unlink(missing_ok=True)
+
+
+def _inode_of(address: Address) -> int:
+    """The number of the file at a Unix socket's path; 0 = there is none."""
+    try:
+        return Path(address.path).stat().st_ino if address.path else 0
+    except OSError:
+        return 0
 
 
 def _remove_stale_socket(path: Path) -> None:
-    """Make way for a new socket where an earlier process left one; a live one, or a file, stays."""
+    """Make way for a new socket where an earlier process left one; a live one stays (OSError), or a file."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             return
@@ -132,6 +183,8 @@ def _remove_stale_socket(path: Path) -> None:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "")  # asyncio would take it from under its owner
 
 
 def _address_of(sock: socket.socket) -> Address:

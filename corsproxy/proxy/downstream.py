@@ -27,7 +27,7 @@ from corsproxy.http.forwarded import Network, forwarded_lines, trusts
 from corsproxy.proxy.reader import Parser, RequestReader
 from corsproxy.proxy.request import Request
 
-__all__ = ["ClientServer", "Downstream", "Pump", "Service", "Settings", "Work"]
+__all__ = ["ClientServer", "Downstream", "Pump", "Service", "Settings", "Work", "has_c_parser"]
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +96,11 @@ class Settings:
         self.trusted = trusted
         self.timeouts = timeouts
         self.tick = max(shortest, 0.05)  # seconds between two looks at a connection's deadline
+
+
+def has_c_parser() -> bool:
+    """True when aiohttp parses requests in C. Its Python parser is too lenient for a proxy."""
+    return HttpRequestParser.__module__ == "aiohttp._http_parser"
 
 
 class ClientServer(web.Server):

@@ -15,6 +15,7 @@ class Exchange:
     """One request and its response or answer: all that log, metrics, traces and inspector read."""
 
     __slots__ = (
+        "address",
         "decision",
         "endpoint",
         "fault",
@@ -43,6 +44,7 @@ class Exchange:
         self.route: Route | None = None
         self.decision: Decision | None = None
         self.endpoint = ""  # the upstream address that was asked; "" for answers of the proxy's own
+        self.address = ""  # where the endpoint's host name led; "" when the endpoint itself says it
         self.status = 0  # what the client was told; 0 = nothing
         self.fault: Fault | None = None
         self.received_bytes = 0  # of the request body

@@ -103,6 +103,11 @@ class Explanation:
         return self.preflight if is_settled else self.actual
 
     @property
+    def route(self) -> Route | None:
+        """The route of the call itself; its preflight may go to another."""
+        return self.actual.route if isinstance(self.actual.route, Route) else None
+
+    @property
     def allowed(self) -> bool:
         """May the script make this call and read the response?
 
@@ -257,7 +262,7 @@ def _remedy(found: Explanation) -> Remedy:
 
 _ROUTE_ADVICE = {
     "no-route": "ask for another path or host, or add a route that takes this one",
-    "ambiguous-path": "ask for the path without dot segments, doubled slashes, and encoded ones",
+    "ambiguous-path": "ask for the path without dot segments, and without doubled or encoded slashes",
 }
 
 _KEY_OF: Mapping[str, Key] = {

@@ -24,11 +24,15 @@ _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 
 def as_json(found: Explanation) -> Json:
-    """The object that `explain --json` prints."""
+    """The object that `explain --json` prints.
+
+    route, policy: of the call itself. kind, reason, detail, rule, status, response_headers: of the message
+    that settled it, which is the preflight when that failed.
+    """
     leg = found.leg
     return {
-        "route": _route_name(leg),
-        "policy": leg.policy.name if leg.policy else None,
+        "route": found.route.name if found.route else None,
+        "policy": found.actual.policy.name if found.actual.policy else None,
         "kind": leg.decision.kind.value,
         "allowed": found.allowed,
         "reason": found.reason,
@@ -119,9 +123,9 @@ def remedy_text(found: Explanation) -> str:
 
 def change_text(change: Change, file: str) -> str:
     """One change: where, and what is to stand there."""
-    where = f"{path_text(change.where)} ({place_text(file, change.line)})"
-    value = _yaml(change.value)
-    return f"add {value} to {where}" if change.adds else f"write {change.where[-1]}: {value} in {where}"
+    where, value = path_text(change.where), _yaml(change.value)
+    action = f"add {value} to {where}" if change.adds else f"set {where} to {value}"
+    return f"{action} ({place_text(file, change.line)})"
 
 
 def place_text(file: str, line: int) -> str:

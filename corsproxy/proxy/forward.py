@@ -32,6 +32,7 @@ from corsproxy.proxy.response import Framing, response_head, trailer_section
 from corsproxy.proxy.service import Ready, RouteService
 from corsproxy.proxy.tunnel import Tunnel
 from corsproxy.upstream.connection import Connection
+from corsproxy.upstream.pool import Pool
 
 __all__ = ["Forward", "Outcome"]
 
@@ -54,11 +55,14 @@ class Forward:
         "_connection",
         "_first",
         "_framing",
+        "_head_bytes",
         "_opening",
         "_outcome",
+        "_pool",
         "_received",
         "_retries",
         "_reused",
+        "_tried",
         "client",
         "exchange",
         "ready",
@@ -89,22 +93,30 @@ class Forward:
         self._received = 0  # bytes of the request body so far
         self._reused = False
         self._retries = service.route.upstream.retries
+        self._pool: Pool | None = None  # of the endpoint that the exchange is with
+        self._tried: list[Pool] = []  # where connecting failed
+        self._head_bytes = 0  # of `_first`
 
     def start(self) -> None:
         """Send the request as far as it is here."""
         client = self.client
         client.work = self
-        head = request_head(self.request, self.service, client, self.exchange.request_id)
+        self._pool = pool = self.service.cluster.pick()
+        head = self._head_for(pool)
         body = self._framed_body() if self.request.has_body else b""
         if body is None:
             return
         self._first = head + body
-        self._connect()
+        self._connect(pool)
+
+    def _head_for(self, pool: Pool) -> bytes:
+        head = request_head(self.request, self.service, self.client, self.exchange.request_id, pool.authority)
+        self._head_bytes = len(head)
+        return head
 
     # The way to the upstream
 
-    def _connect(self) -> None:
-        pool = self.service.pool
+    def _connect(self, pool: Pool) -> None:
         connection = pool.take()
         if connection is not None:
             self._reused = True
@@ -114,23 +126,44 @@ class Forward:
         if not self.client.request_complete:  # else reading goes on: so a client that leaves is noticed
             self.client.pause_upload()
         timeout = self.service.route.timeouts.connect
-        opening = pool.open(timeout, self._opened)
-        if isinstance(opening, Fault):
-            self._fail(opening)
-        else:
-            self._opening = opening
-            self.client.arm(timeout + 1.0)  # the connect has its own timer; this one only outlasts it
+        self._opening = pool.open(timeout, self._opened)
+        self.client.arm(timeout + 1.0)  # the connect has its own timer; this one only outlasts it
 
     def _opened(self, outcome: Connection | Fault) -> None:
         self._opening = None
         if isinstance(outcome, Fault):
-            self._fail(outcome)
+            self._try_another(outcome)
         else:
+            self._reused = outcome.requests > 0
             self._send(outcome)
+
+    def _try_another(self, fault: Fault) -> None:
+        """Connecting failed, so no byte was sent: any request may go to another endpoint."""
+        pool = self._leave(fault)
+        if pool is not None:
+            self._tried.append(pool)
+        other = self.service.cluster.pick_other(self._tried) if self._retries > 0 else None
+        if other is None:
+            self._fail(fault)
+            return
+        self._retries -= 1
+        self._pool = other
+        body = self._first[self._head_bytes :]
+        self._first = self._head_for(other) + body
+        self._connect(other)
+
+    def _leave(self, fault: Fault | None) -> Pool | None:
+        """The endpoint is done with, and how it went; returns which it was."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            self.service.cluster.leave(pool, fault)
+        return pool
 
     def _send(self, connection: Connection) -> None:
         self._connection = connection
-        self.exchange.endpoint = self.service.pool.name
+        if self._pool is not None:
+            self.exchange.endpoint = self._pool.name
+        self.exchange.address = connection.address
         request = self.request
         connection.send(
             self,
@@ -189,6 +222,7 @@ class Forward:
     def on_client_gone(self) -> None:
         """Nobody waits any more: the upstream is let go at once."""
         self._drop_upstream()
+        self._leave(CLIENT_GONE)
         self.exchange.fault = CLIENT_GONE
         if not self._answered:
             self.exchange.status = CLIENT_GONE.status
@@ -276,9 +310,9 @@ class Forward:
             if self._framing == Framing.CHUNKED:
                 self.client.write(b"0\r\n\r\n")
             self._end()
-        elif self._may_retry(connection):
+        elif self._pool is not None and self._may_retry(connection):
             self._retries -= 1
-            self._connect()
+            self._connect(self._pool)
         else:
             self._fail(fault)
 
@@ -303,7 +337,6 @@ class Forward:
             connection.fields,
             self.ready,
             head_only=True,
-            rewriting=self.service.route.rewriting,
             place=self._place,
         )
         if isinstance(head, str) or protocol.lower() not in _protocols(self.request.upgrade):
@@ -318,6 +351,7 @@ class Forward:
         Tunnel(client, connection, self.service.route.timeouts.idle, self._tunnel_ended).start()
 
     def _tunnel_ended(self, tunnel: Tunnel, fault: Fault | None) -> None:
+        self._leave(fault)
         self.exchange.fault = fault
         self.exchange.received_bytes = tunnel.received_bytes
         self.exchange.sent_bytes = tunnel.sent_bytes
@@ -334,7 +368,6 @@ class Forward:
             connection.fields,
             self.ready,
             head_only=request.method == b"HEAD",
-            rewriting=self.service.route.rewriting,
             place=self._place,
         )
         if isinstance(head, str):
@@ -386,12 +419,14 @@ class Forward:
         self._end()
 
     def _end(self) -> None:
+        self._leave(None)
         self._outcome.on_forwarded(self)
         self.client.finish()
 
     def _fail(self, fault: Fault) -> None:
         """End the exchange with a fault: an answer while none is out, else a cut that is seen as one."""
         self._drop_upstream()
+        self._leave(fault)
         self.exchange.fault = fault
         if self._answered:
             self._outcome.on_forwarded(self)

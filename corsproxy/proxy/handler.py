@@ -22,7 +22,7 @@ from corsproxy.proxy.forward import Forward
 from corsproxy.proxy.request import Request
 from corsproxy.proxy.routing import Router
 from corsproxy.proxy.service import Ready, RouteService
-from corsproxy.upstream.pool import Pool
+from corsproxy.upstream.cluster import Cluster
 
 __all__ = ["Handler"]
 
@@ -36,11 +36,11 @@ Record = Callable[[Exchange, float], None]
 class Handler:
     """Serves requests by one table."""
 
-    def __init__(self, table: Table, pools: Mapping[Upstream, Pool], record: Record) -> None:
+    def __init__(self, table: Table, clusters: Mapping[Upstream, Cluster], record: Record) -> None:
         """record: called once for each exchange, with the time it ended on the monotonic clock."""
         self.table = table
         self._router = Router(table.routes)
-        self._services = tuple(RouteService(route, pools[route.upstream]) for route in table.routes)
+        self._services = tuple(RouteService(route, clusters[route.upstream]) for route in table.routes)
         self._record = record
         self._settings = Settings(table.limits, table.timeouts, _shortest(table), table.trusted_proxies)
         self._date = b""
@@ -77,7 +77,7 @@ class Handler:
                 self._answer_preflight(client, exchange, decision, head)
                 return
         ready = _decide(client, service, request)
-        if not is_preflight:
+        if exchange.decision is None:  # not a preflight, or one that the upstream settles
             exchange.decision = ready.decision
         if request.upgrade and found.websocket == "off":
             request.upgrade = b""  # served as the ordinary request that it is as well (RFC 9110 §7.8)

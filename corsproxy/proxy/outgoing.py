@@ -14,9 +14,11 @@ from corsproxy.proxy.service import RouteService
 __all__ = ["request_head"]
 
 
-def request_head(request: Request, service: RouteService, client: Downstream, request_id: bytes) -> bytes:
-    """The complete head, with the empty line."""
-    host = request.host if service.host is None else service.host
+def request_head(
+    request: Request, service: RouteService, client: Downstream, request_id: bytes, authority: bytes
+) -> bytes:
+    """The complete head, with the empty line. authority: of the endpoint."""
+    host = request.host if service.keeps_host else service.host or authority
     path = _path(request, service)
     lines = [b"%b %b%b HTTP/1.1\r\nHost: %b" % (request.method, path, request.query, host), *request.lines]
     if request.chunked:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from enum import IntEnum
 
-from corsproxy.config.table import Rewriting
 from corsproxy.cors.fields import exposable, expose_also, is_cors_field, merge_vary, parse_names
 from corsproxy.http.cookies import rewrite_cookie
 from corsproxy.http.edits import edit_lines
@@ -87,13 +86,12 @@ def response_head(
     ready: Ready,
     *,
     head_only: bool,
-    rewriting: Rewriting | None = None,
     place: Callable[[], Place] | None = None,
 ) -> ResponseHead | str:
     """Turn an upstream's head into the client's; a string says why it cannot be.
 
     head_only: the request was a HEAD. Connection and Transfer-Encoding towards the client are the caller's.
-    rewriting: what the route changes; place: where the client found the proxy, asked when it matters.
+    place: where the client found the proxy, asked where a URL is rewritten; None = URLs stay.
     """
     first = _STATUS_LINES.get((status, reason))
     if first is None:
@@ -131,16 +129,14 @@ def response_head(
             if name.lower() not in ready.owned:
                 lines.append(name + b": " + value)
         elif role >= _URL:
-            new = value if rewriting is None else _rewritten(role, value, rewriting, place)
-            lines.append(name + b": " + new)
+            lines.append(name + b": " + _rewritten(role, value, ready, place))
     if ends:
         lines = _without_nominated(lines, ends)
-    if rewriting is not None and rewriting.edits is not None:
-        lines[1:] = edit_lines(lines[1:], rewriting.edits)
     if ready.plain:
         if ready.block:
             lines.append(ready.block)
     else:
+        _edit(lines, ready)
         _add_dependent(lines, ready, cors)
     if vary:
         missing = merge_vary(vary, decision.vary)
@@ -170,8 +166,11 @@ def trailer_section(trailers: Fields) -> bytes:
     )
 
 
-def _rewritten(role: int, value: bytes, rewriting: Rewriting, place: Callable[[], Place] | None) -> bytes:
+def _rewritten(role: int, value: bytes, ready: Ready, place: Callable[[], Place] | None) -> bytes:
     """The value of a field that points at the upstream or is bound to its host and path."""
+    rewriting = ready.rewriting
+    if rewriting is None:
+        return value
     if role == _COOKIE:
         return value if rewriting.cookies is None else rewrite_cookie(value, rewriting.cookies)
     if rewriting.redirects is None or place is None:
@@ -209,6 +208,12 @@ def _without_nominated(lines: list[bytes], connection_values: list[bytes]) -> li
     if not names:
         return lines
     return lines[:1] + [line for line in lines[1:] if line.partition(b":")[0].lower() not in names]
+
+
+def _edit(lines: list[bytes], ready: Ready) -> None:
+    """Make the route's edits. CORS fields and Vary are not among the lines yet, so no edit touches them."""
+    if ready.rewriting is not None and ready.rewriting.edits is not None:
+        lines[1:] = edit_lines(lines[1:], ready.rewriting.edits)
 
 
 def _add_dependent(lines: list[bytes], ready: Ready, cors: Fields) -> None:

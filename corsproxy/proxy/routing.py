@@ -15,7 +15,7 @@ __all__ = ["Router", "host_name"]
 
 # Hosts and paths come from clients: when the memo is full it starts anew, so it never holds more than this.
 _MEMO_LIMIT = 4096
-_MEMO_PATH_BYTES = 1024
+_MEMO_KEY_BYTES = 1024
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Router:
         found = self._memo.get(key)
         if found is None:
             found = self._look_up(host, path)
-            if len(path) <= _MEMO_PATH_BYTES:
+            if len(host) + len(path) <= _MEMO_KEY_BYTES:
                 if len(self._memo) >= _MEMO_LIMIT:
                     self._memo.clear()
                 self._memo[key] = found

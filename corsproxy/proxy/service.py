@@ -1,10 +1,10 @@
-"""What serves one route: its settings, its pool, and the ready-made CORS bytes.
+"""What serves one route: its settings, its upstream, and the ready-made CORS bytes.
 
 Here:  the mutable companion of a frozen route: counters and bounded memo tables keyed by what clients send.
 Never: sockets of clients, the order of steps in a request (handler).
 """
 
-from corsproxy.config.table import Route
+from corsproxy.config.table import Rewriting, Route
 from corsproxy.cors.decide import (
     NO_POLICY,
     Decision,
@@ -14,7 +14,7 @@ from corsproxy.cors.decide import (
 )
 from corsproxy.cors.policy import CorsPolicy
 from corsproxy.proxy.answers import preflight_answer
-from corsproxy.upstream.pool import Pool
+from corsproxy.upstream.cluster import Cluster
 
 __all__ = ["Ready", "RouteService"]
 
@@ -24,31 +24,36 @@ _MEMO_KEY_BYTES = 1024
 
 
 class Ready:
-    """A decision and the bytes it puts on every response."""
+    """A decision and the bytes it puts on every response; and what else the route changes there."""
 
-    __slots__ = ("block", "decision", "owned", "plain", "vary_line")
+    __slots__ = ("block", "decision", "owned", "plain", "rewriting", "vary_line")
 
-    def __init__(self, decision: Decision, policy: CorsPolicy | None) -> None:
+    def __init__(
+        self, decision: Decision, policy: CorsPolicy | None, rewriting: Rewriting | None = None
+    ) -> None:
         self.decision = decision
+        self.rewriting = rewriting
         # Lower-case names, beside access-control-*, that the upstream may not set.
         self.owned = frozenset() if policy is None or decision.passes else policy.owned_fields
         self.block = b"\r\n".join(name + b": " + value for name, value in decision.fields)
         self.vary_line = b"Vary: " + b", ".join(decision.vary) if decision.vary else b""
-        # True when nothing depends on the response's own fields.
-        self.plain = not (decision.passes or decision.expose_present or decision.merge_expose)
+        # True when nothing depends on the response's own fields, and none of them is edited.
+        depends = decision.passes or decision.expose_present or decision.merge_expose
+        self.plain = not (depends or (rewriting is not None and rewriting.edits is not None))
 
 
 class RouteService:
     """One route at work."""
 
-    __slots__ = ("_actual", "_preflight", "host", "in_flight", "pool", "route")
+    __slots__ = ("_actual", "_preflight", "cluster", "host", "in_flight", "keeps_host", "route")
 
-    def __init__(self, route: Route, pool: Pool) -> None:
+    def __init__(self, route: Route, cluster: Cluster) -> None:
         self.route = route
-        self.pool = pool
-        kind = route.upstream.host
-        # The Host sent to the upstream; None = the client's own.
-        self.host = pool.endpoint.authority if kind == "upstream" else None if kind == "preserve" else kind
+        self.cluster = cluster
+        host = route.upstream.host
+        # The Host sent to the upstream: the client's own, a literal one, or else the endpoint's.
+        self.keeps_host = host == "preserve"
+        self.host = host if isinstance(host, bytes) else b""
         self.in_flight = 0
         self._actual: dict[tuple[bytes | None, bool], Ready] = {}
         self._preflight: dict[tuple[bytes, bytes, bytes | None, bool], tuple[Decision, bytes]] = {}
@@ -60,7 +65,7 @@ class RouteService:
         if ready is None:
             policy = self.route.policy
             decision = NO_POLICY if policy is None else decide_actual(policy, origin, same_origin=same_origin)
-            ready = Ready(decision, policy)
+            ready = Ready(decision, policy, self.route.rewriting)
             if origin is None or len(origin) <= _MEMO_KEY_BYTES:
                 if len(self._actual) >= _MEMO_LIMIT:
                     self._actual.clear()

@@ -65,6 +65,9 @@ class Switched(Shape):
 class Owner(Shape):
     """Who keeps idle connections."""
 
+    def made(self, connection: "Connection") -> None:
+        """The connection is open."""
+
     def forget(self, connection: "Connection") -> None:
         """The connection is closed."""
 
@@ -101,7 +104,6 @@ class Connection(asyncio.Protocol):
         "complete",
         "fields",
         "has_head",
-        "idle_since",
         "reason",
         "requests",
         "reusable",
@@ -122,7 +124,6 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.address = ""  # which address of a named host it is; set by the owner
         self.requests = 0  # sent over this connection so far
-        self.idle_since = 0.0  # seconds on the monotonic clock; set by the owner
         self._reset(head_only=False, may_switch=False)
 
     def _reset(self, *, head_only: bool, may_switch: bool) -> None:
@@ -202,7 +203,7 @@ class Connection(asyncio.Protocol):
 
         Asked before an idle connection is used again (RFC 9112 §9.2): 0.3 µs for the look into the kernel.
         """
-        return not self._poller.poll(0)
+        return not self.transport.is_closing() and not self._poller.poll(0)
 
     # asyncio.Protocol
 
@@ -210,6 +211,7 @@ class Connection(asyncio.Protocol):
         """The endpoint accepted."""
         self.transport = cast(asyncio.Transport, transport)
         self._poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._owner.made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by whom ever."""

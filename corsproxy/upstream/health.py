@@ -87,6 +87,9 @@ class _Answer:
     def resume_upload(self) -> None:
         """Nothing is uploaded."""
 
+    def made(self, connection: Connection) -> None:
+        """The connection is open."""
+
     def keep(self, connection: Connection) -> None:
         """Never called: the connection is closed, not released."""
 

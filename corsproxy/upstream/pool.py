@@ -6,9 +6,9 @@ Never: choosing among endpoints, retrying, responses.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from corsproxy.config.table import Endpoint
 from corsproxy.http.faults import UPSTREAM_LIMIT, Fault
@@ -20,10 +20,9 @@ from corsproxy.upstream.tls import ClientTls
 
 __all__ = ["Pool"]
 
-# Below the keep-alive of common servers (Node: 5 s, gunicorn: 2 s when it is on), so that we are rarely the
-# second to close; a connection that was closed meanwhile is noticed when it is taken.
+# Long enough to be worth keeping. Many servers close earlier (Node after 5 s): that is noticed when it
+# happens, or at the latest when the connection is taken.
 _IDLE_SECONDS = 60.0
-_JUST_NOW = 0.005  # seconds
 
 Opened = Callable[[Connection | Fault], None]
 Turn = asyncio.Future[Connection | None]
@@ -37,7 +36,7 @@ class _Attempt:
 
     def __init__(self) -> None:
         self.turn: Turn | None = None  # None = it need not wait
-        self.is_counted = False  # `open_count` includes the connection that it is about to make
+        self.is_counted = False  # it is in `open_count`
 
 
 class Pool:
@@ -54,9 +53,11 @@ class Pool:
         """max_connections: 0 = no limit. tls: None = plain. resolver: None = one of its own."""
         self.endpoint = endpoint
         self.name = str(endpoint)
+        self.authority = endpoint.authority
         self.standing = Standing()
         self.idle: list[Connection] = []
-        self.open_count = 0  # connected or connecting
+        self.open_count = 0  # connections, and attempts to make one
+        self._made: set[Connection] = set()
         self._max_connections = max_connections
         self._tls = tls
         self._resolver = Resolver() if resolver is None else resolver
@@ -75,10 +76,7 @@ class Pool:
         """An idle connection that is still sound, or None."""
         while self.idle:
             connection = self.idle.pop()
-            if connection.transport.is_closing():
-                continue
-            # The look into the kernel is a system call, and the event loop has just looked itself.
-            if time.monotonic() - connection.idle_since < _JUST_NOW or connection.is_silent():
+            if connection.is_silent():
                 return connection
             connection.close()
         return None
@@ -98,7 +96,7 @@ class Pool:
             attempt.is_counted = True
         task = asyncio.get_running_loop().create_task(self._open(timeout, opened, attempt))
         self._opening.add(task)
-        task.add_done_callback(lambda task: self._opened(task, attempt))
+        task.add_done_callback(partial(self._settle, attempt))
         return task
 
     async def _open(self, timeout: float, opened: Opened, attempt: _Attempt) -> None:  # noqa: ASYNC109 - measured by asyncio.timeout
@@ -106,35 +104,29 @@ class Pool:
             async with asyncio.timeout(timeout):
                 connection = await self._freed(attempt) or await self._connect()
         except (OSError, ValueError) as error:  # ValueError: uvloop on a path that it cannot encode
-            was_connecting = attempt.is_counted
-            self._give_back(attempt)
-            opened(fault_of(error, self.name) if was_connecting else UPSTREAM_LIMIT.because(self.name))
+            is_ours = attempt.is_counted
+            opened(fault_of(error, self.name) if is_ours else UPSTREAM_LIMIT.because(self.name))
         else:
             opened(connection)
 
-    def _opened(self, task: asyncio.Task[None], attempt: _Attempt) -> None:
-        self._opening.discard(task)
-        if task.cancelled():  # perhaps before its first step
-            self._give_back(attempt)
-
     async def _freed(self, attempt: _Attempt) -> Connection | None:
-        """Wait for one's turn, if there is need to. None: connect, it has been counted."""
+        """Wait for one's turn, if there is need to. None: make a connection, it has been counted."""
         if attempt.turn is None:
             return None
         connection = await attempt.turn
-        if connection is None:
-            attempt.is_counted = True
-        elif connection.transport.is_closing():  # it ended on the way here, and is counted off for itself
+        attempt.turn = None
+        if connection is not None and not connection.transport.is_closing():
+            return connection
+        if connection is not None:  # it ended on its way here, and counts itself off
             self.open_count += 1
-            attempt.is_counted = True
-            return None
-        return connection
+        attempt.is_counted = True
+        return None
 
-    def _give_back(self, attempt: _Attempt) -> None:
-        """An attempt is given up: what was its own goes to the next who waits."""
+    def _settle(self, attempt: _Attempt, task: asyncio.Task[None]) -> None:
+        """An attempt is over, perhaps cancelled before its first step: what was its own goes to the next."""
+        self._opening.discard(task)
         turn = attempt.turn
         if attempt.is_counted:
-            attempt.is_counted = False
             self._count_off()
         elif turn is not None and not turn.cancel() and not turn.cancelled():  # it came in this very moment
             connection = turn.result()
@@ -144,11 +136,28 @@ class Pool:
                 self.keep(connection)
 
     async def _connect(self) -> Connection:
-        connection = await dial(self.endpoint, lambda: Connection(self), self._resolver, self._tls)
+        begun: list[Connection] = []
+
+        def begin() -> Connection:
+            begun.append(Connection(self))
+            return begun[-1]
+
+        try:
+            connection = await dial(self.endpoint, begin, self._resolver, self._tls)
+        except BaseException:
+            # Given up in the very moment it was made: uvloop closes it without a word to the protocol.
+            for each in begun:
+                self.forget(each)
+            raise
         connection.address = address_of(connection.transport, self.endpoint)
         return connection
 
     # Owner of the connections
+
+    def made(self, connection: Connection) -> None:
+        """A connection is open. It counts by itself from here; the attempt that made it counts itself off."""
+        self._made.add(connection)
+        self.open_count += 1
 
     def keep(self, connection: Connection) -> None:
         """Take a connection back for the next request."""
@@ -160,7 +169,6 @@ class Pool:
         if self._closed:
             connection.close()
             return
-        connection.idle_since = time.monotonic()
         self.idle.append(connection)
         self._watch_idle()
 
@@ -168,7 +176,9 @@ class Pool:
         """A connection was closed, by whom ever."""
         if connection in self.idle:
             self.idle.remove(connection)
-        self._count_off()
+        if connection in self._made:
+            self._made.discard(connection)
+            self._count_off()
 
     def _count_off(self) -> None:
         """There is one connection less: the first who waits may make another."""

@@ -44,8 +44,3 @@ def tls_objection(error: ssl.SSLError) -> str:
         return error.verify_message
     reason: str | None = getattr(error, "reason", None)  # absent where Python made the error itself
     return reason.replace("_", " ").lower() if reason else "handshake failed"
-
-
-def client_context() -> ssl.SSLContext:
-    """A context that verifies the upstream's certificate and name."""
-    return client_tls(UpstreamTls()).context

@@ -1,4 +1,4 @@
-"""Experiments about what goes around a request: preflights, caches, redirects, cookies, frames without origin.
+"""Experiments about what goes around a request: preflights, caches, frames, redirects, cookies.
 
 Here:  rows.
 Never: running them (test_experiments).
@@ -206,12 +206,17 @@ def redirect(policy: str, to: str) -> str:
 REDIRECTS = [
     Case(
         "a redirect within the proxy",
-        (Step(redirect("listed", "/listed/hello"), HELLO, credentials="include"),),
+        (Step(redirect("listed", "/hello"), HELLO, credentials="include"),),
+        ("GET allowed", "GET allowed"),
+    ),
+    Case(
+        "trap 38: a redirect to the upstream's own address comes back to the proxy",
+        (Step(redirect("listed", "{upstream}/hello"), HELLO, credentials="include"),),
         ("GET allowed", "GET allowed"),
     ),
     Case(
         "a redirect of a PUT asks again",
-        (Step(redirect("listed", "/listed/hello?again"), HELLO, method="PUT"),),
+        (Step(redirect("listed", "/hello?again"), HELLO, method="PUT"),),
         ("preflight allowed", "PUT allowed", "preflight allowed", "PUT allowed"),
     ),
     Case(
@@ -248,10 +253,19 @@ COOKIES = [
     Case(
         "a cookie of a response that no script may read is kept all the same",
         (
-            Step("/silent/login?user=eve", NO_LEAVE, credentials="include", page="admin"),
-            Step("/everybody/me", Read(body="eve"), credentials="include"),
+            Step("/private/login?user=eve", NO_LEAVE, credentials="include", page="admin"),
+            Step("/private/me", Read(body="eve"), credentials="include"),
         ),
         ("GET origin-not-allowed", "GET allowed"),
+    ),
+    Case(
+        "trap 41: a cookie of one route stays away from the next",
+        (
+            Step("/everybody/login?user=fay", Read(body="welcome"), credentials="include"),
+            Step("/everybody/me", Read(body="fay"), credentials="include"),
+            Step("/exposing/me", Read(body="nobody"), credentials="include"),
+        ),
+        ("GET allowed",) * 3,
     ),
     Case(
         "a cookie is not kept when the request was made without credentials",

@@ -37,7 +37,8 @@ class Session:
         """The result of one command. Raises BidiError."""
         self._last_id += 1
         number = self._last_id
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
         return await answer
 

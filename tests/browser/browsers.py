@@ -11,16 +11,19 @@ import shutil
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import pytest
 
 from tests.browser.bidi import Json, Session, connected
 
 if TYPE_CHECKING:
     from playwright.async_api import CDPSession, Page
 
-__all__ = ["BROWSERS", "MissingBrowserError", "Tab", "chromium", "firefox"]
+__all__ = ["BROWSERS", "Tab", "chromium", "firefox"]
 
 PATIENCE_SECONDS = 20
 
@@ -53,10 +56,6 @@ FIREFOX_PREFERENCES = {
 }
 
 
-class MissingBrowserError(Exception):
-    """A browser is not installed; the text says what to do about it."""
-
-
 class Tab(Protocol):
     """One tab, and what its console has said about CORS since `complaints` was last emptied."""
 
@@ -70,13 +69,13 @@ class Tab(Protocol):
 
 
 def find_program(*names: str) -> str:
-    """The path of the first of these that is installed. Raises MissingBrowserError."""
-    for name in names:
-        if path := shutil.which(name):
-            return path
-    raise MissingBrowserError(
-        f"no {names[0]} here: apt-get install {names[0]}, or leave these tests out by -m 'not browser'"
-    )
+    """The path of the first of these that is installed; without one the test fails, and says so."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or missing(names[0], f"apt-get install {names[0]}")
+
+
+def missing(what: str, remedy: str) -> NoReturn:
+    pytest.fail(f"no {what} here: {remedy}, or leave these tests out by -m 'not browser'", pytrace=False)
 
 
 class ChromiumTab:
@@ -100,12 +99,12 @@ class ChromiumTab:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Tab]:
-    """Start it, with one tab. Raises MissingBrowserError."""
+    """Start it, with one tab."""
     program = find_program("chromium")
-    try:  # here, so that a run without these tests does without it
-        from playwright.async_api import async_playwright
-    except ImportError as error:
-        raise MissingBrowserError("no playwright here: pip install --group browser") from error
+    if find_spec("playwright") is None:
+        missing("playwright", "pip install --group browser")
+    from playwright.async_api import async_playwright  # here: a run without these tests does without it
+
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         page = await browser.new_page()
@@ -145,7 +144,7 @@ class FirefoxTab:
 
 @asynccontextmanager
 async def firefox() -> AsyncIterator[Tab]:
-    """Start it with a profile of its own, with one tab. Raises MissingBrowserError."""
+    """Start it with a profile of its own, with one tab."""
     program = find_program("firefox-esr", "firefox")
     with TemporaryDirectory(prefix="corsproxy-firefox-", ignore_cleanup_errors=True) as profile:
         lines = (

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.browser.browsers import BROWSERS, MissingBrowserError, Tab
+from tests.browser.browsers import BROWSERS, Tab
 from tests.browser.world import World, running
 
 
@@ -27,8 +27,5 @@ def browser(request: pytest.FixtureRequest) -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def tab(browser: str) -> AsyncIterator[Tab]:
-    try:
-        async with BROWSERS[browser]() as tab:
-            yield tab
-    except MissingBrowserError as missing:
-        pytest.fail(str(missing), pytrace=False)
+    async with BROWSERS[browser]() as tab:
+        yield tab

@@ -49,9 +49,9 @@ def address(world: World, page: str) -> str:
 
 def experiment(world: World, case: Case, step: Step) -> dict[str, object]:
     """A step as the page takes it. A query of its own keeps what one case left in a cache from the next."""
-    path = step.path.replace(
-        quote("{proxy elsewhere}", safe=""), quote(world.origins["proxy elsewhere"], safe="")
-    )
+    path = step.path
+    for name in ("proxy elsewhere", "upstream"):
+        path = path.replace(quote(f"{{{name}}}", safe=""), quote(world.origins[name], safe=""))
     mark = f"{'&' if '?' in path else '?'}case={CASES.index(case)}"
     return {
         "way": step.way,

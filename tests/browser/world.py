@@ -39,6 +39,7 @@ policies:
     allow_headers: [content-type, authorization, x-id]
     expose_headers: [X-Total-Count]
     max_age: 10m
+  private: {{extends: listed, allow_origins: ["{app}"]}}
   everybody: {{extends: listed, allow_origins: ["@loopback"]}}
   pattern: {{extends: listed, allow_origins: ["http://*.localhost:*"]}}
   forgetful: {{extends: listed, max_age: 0}}
@@ -60,7 +61,7 @@ ROUTE = """\
     cors: {name}
 """
 POLICIES = (
-    *("listed", "everybody", "pattern", "forgetful", "silent", "exposing", "hiding", "diagnosing"),
+    *("listed", "private", "everybody", "pattern", "forgetful", "silent", "exposing", "hiding", "diagnosing"),
     *("blocking", "sandboxed", "open", "tokenless"),
 )
 
@@ -69,7 +70,7 @@ POLICIES = (
 class World:
     """Where everything is, and what was seen of the experiment that runs."""
 
-    origins: dict[str, str]  # of the pages, by their name, and of the proxy
+    origins: dict[str, str]  # of the pages, by their name, of the proxy and the upstream
     exchanges: list[Exchange] = field(default_factory=list)  # the proxy's
     reached: list[str] = field(default_factory=list)  # the upstream's: method and path
 
@@ -117,6 +118,7 @@ async def running() -> AsyncIterator[World]:
         stack.callback(server.abort)
         port = server.addresses[0].port
         origins |= {"proxy": f"http://localhost:{port}", "proxy elsewhere": f"http://127.0.0.1:{port}"}
+        origins["upstream"] = f"http://127.0.0.1:{port_of(upstream)}"
         yield world
 
 

@@ -26,7 +26,8 @@ def exchange_with_everything() -> Exchange:
     exchange = Exchange(1.0, "127.0.0.1")
     exchange.route = route
     exchange.decision = decide_actual(route.policy, b"https://evil.example")
-    exchange.endpoint = "http://127.0.0.1:9000"
+    exchange.endpoint = "http://localhost:9000"
+    exchange.address = "127.0.0.1:9000"
     exchange.responded = 1.5
     exchange.fault = UPSTREAM_REFUSED.because("http://127.0.0.1:9000")
     return exchange

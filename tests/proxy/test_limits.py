@@ -377,21 +377,37 @@ async def test_preflights_are_answered_when_the_route_is_full() -> None:
 
 
 async def test_connections_to_an_endpoint_are_limited() -> None:
+    """One request more waits as long as connecting may take, and is then refused."""
+    held = Held()
+    settings = {"timeouts": Timeouts(connect=QUICK)}
+    async with upstream(held.behave) as legacy:
+        narrow = upstream_at(legacy.port, max_connections=1)
+        async with proxy(route(0, upstream=narrow, **settings)) as front:
+            first, second = await front.dial(), await front.dial()
+            await first.send(get("/", ORIGIN))
+            await soon(legacy.asked.wait())
+            await second.send(get("/", ORIGIN))
+            await is_told(second, UPSTREAM_LIMIT)
+            held.release.set()
+            assert (await first.message()).status == 200
+            await second.send(get("/", ORIGIN))
+            assert (await second.message()).status == 200
+            assert legacy.connections == 1
+
+
+async def test_a_request_that_waits_for_a_connection_gets_the_one_that_becomes_free() -> None:
     held = Held()
     async with (
         upstream(held.behave) as legacy,
         proxy(route(0, upstream=upstream_at(legacy.port, max_connections=1))) as front,
     ):
-        first, second = await front.dial(), await front.dial()
-        await first.send(get("/", ORIGIN))
+        wires = [await front.dial() for _ in range(3)]
+        for wire in wires:
+            await wire.send(get("/", ORIGIN))
         await soon(legacy.asked.wait())
-        await second.send(get("/", ORIGIN))
-        await is_told(second, UPSTREAM_LIMIT)
         held.release.set()
-        assert (await first.message()).status == 200
-        await second.send(get("/", ORIGIN))
-        assert (await second.message()).status == 200
-        assert legacy.connections == 1
+        assert [(await wire.message()).status for wire in wires] == [200, 200, 200]
+        assert (legacy.connections, len(legacy.requests)) == (1, 3)
 
 
 async def test_a_connection_given_up_while_it_opens_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,6 +428,9 @@ async def test_a_connection_given_up_while_it_opens_is_counted_once(monkeypatch:
         with pytest.raises(asyncio.CancelledError):
             await opening
         await soon(legacy.gone.wait())
+        async with asyncio.timeout(PATIENCE):
+            while pool.open_count > 0:  # noqa: ASYNC110 - the end that the other side saw is told in a later turn
+                await asyncio.sleep(0)
         assert pool.open_count == 0
 
 
