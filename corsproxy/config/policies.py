@@ -21,6 +21,7 @@ from corsproxy.cors.policy import CorsPolicy, PolicySpec, Written
 __all__ = ["Policies"]
 
 _LISTS = ("allow_origins", "allow_origin_regex", "allow_methods", "allow_headers", "expose_headers")
+_LONGEST_CHAIN = 16  # of policies that copy one another: beyond that nobody sees what holds
 _BUILT_IN_GROUPS = ("loopback",)  # `cors.compile` expands it
 
 
@@ -127,6 +128,14 @@ class Policies:
                     return None
                 says = Mistake(
                     "extends-cycle", f"policies copy each other: {names} → {parent}", "remove one `extends`"
+                )
+                self.findings.add(path, says)
+                return None
+            if len(chain) == _LONGEST_CHAIN:
+                says = Mistake(
+                    "extends-too-deep",
+                    f"more than {_LONGEST_CHAIN} policies copy one another in a row",
+                    "copy a policy nearer to the first",
                 )
                 self.findings.add(path, says)
                 return None

@@ -6,7 +6,7 @@ Never: several earlier routes that cover a later one together; text of regular e
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, product
 
 from corsproxy.config.matching import is_under
 from corsproxy.config.table import Match
@@ -18,22 +18,23 @@ _REGEX = b""  # no path is empty, so this key is free for the routes whose path 
 
 @dataclass(slots=True)
 class Earlier:
-    """The routes so far, by the path they start at: a file may hold thousands."""
+    """The routes so far, by the path they start at and by host: a file may hold thousands."""
 
-    _by_path: dict[bytes, list[tuple[int, Match]]] = field(default_factory=dict)
+    _by_place: dict[tuple[bytes, bytes], list[tuple[int, Match]]] = field(default_factory=dict)
 
     def add(self, index: int, match: Match) -> None:
         """Remember a route; indexes rise."""
-        self._by_path.setdefault(_start(match), []).append((index, match))
+        for host in match.hosts or (b"",):
+            self._by_place.setdefault((_start(match), host), []).append((index, match))
 
     def find_cover(self, later: Match) -> int | None:
         """The index of the first route that takes everything this one would; None = none."""
         return min(self._covers(later), default=None)
 
     def _covers(self, later: Match) -> Iterator[int]:
-        """The first of each start: indexes rise in a list, so the others come later."""
-        for start in {_REGEX, *_starts_above(_start(later))}:
-            routes = self._by_path.get(start, ())
+        """The first of each place: indexes rise in a list, so the others come later."""
+        for place in product({_REGEX, *_starts_above(_start(later))}, _hosts_above(later)):
+            routes = self._by_place.get(place, ())
             yield from islice((index for index, match in routes if covers(match, later)), 1)
 
 
@@ -51,6 +52,14 @@ def _starts_above(path: bytes) -> Iterator[bytes]:
     while at > 0:
         yield path[:at]
         at = path.find(b"/", at + 1)
+
+
+def _hosts_above(later: Match) -> set[bytes]:
+    """The host patterns of which a route must have one to take all that this one would; b"" = any."""
+    if not later.hosts:
+        return {b""}
+    host = later.hosts[0]
+    return {b"", host, *(b"*" + host[at:] for at, byte in enumerate(host) if byte == ord("."))}
 
 
 def covers(first: Match, second: Match) -> bool:

@@ -6,7 +6,7 @@ Never: the contexts that serve; they are made when the process starts, from the 
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from corsproxy.config import model
@@ -73,7 +73,7 @@ def _try_files(
     """Load the files once. keys: what the block calls each of them."""
     files: tuple[tuple[Role, str], ...] = (("cert", cert), ("key", key), ("ca", ca))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    steps = [partial(require_pem, role, file) for role, file in files if file]
+    steps: list[Callable[[], object]] = [partial(require_pem, role, file) for role, file in files if file]
     steps += [partial(load_pair, context, cert, key)] if cert and key else []
     steps += [partial(load_authorities, context, ca)] if ca else []
     found: set[Role] = set()

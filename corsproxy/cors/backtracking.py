@@ -5,7 +5,7 @@ Never: timing anything. The answer is a property of the expression, not of a run
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from corsproxy.cors.regex_tree import Alt, Chars, Loop, Node, Seq, walk
 
@@ -24,6 +24,7 @@ class _Automaton:
     chars: list[frozenset[int]] = field(default_factory=list)
     follow: list[set[int]] = field(default_factory=list)
     hollow: bool = False  # something is repeated that can be empty: (a?)*, ((){9}){9}
+    forked: bool = False  # something is repeated that can read nothing in two ways: (a|a)+ is (a(|))+ to `re`
     twice: bool = False  # two loops lead from one position to the same next one: (a+)+
 
     def add(self, which: frozenset[int]) -> int:
@@ -44,6 +45,7 @@ class _Part:
     first: frozenset[int]
     last: frozenset[int]
     empty: bool
+    forked: bool = False  # two of its alternatives are empty
 
 
 _NOTHING = _Part(frozenset(), frozenset(), empty=True)
@@ -57,6 +59,8 @@ def find_backtracking(tree: Node) -> str | None:
         return f"stands for more than {MAX_POSITIONS} characters once its repeats are written out"
     if automaton.hollow:
         return "repeats something that may be empty, so one text can be divided in very many ways"
+    if automaton.forked:
+        return "repeats alternatives that overlap, so one text can be read in very many ways"
     if automaton.twice:
         return "repeats something that is itself repeated, so one text can be divided in very many ways"
     loops = _find_loops(automaton)
@@ -89,6 +93,7 @@ def _build(automaton: _Automaton, node: Node) -> _Part:
                 frozenset[int]().union(*(part.first for part in parts)),
                 frozenset[int]().union(*(part.last for part in parts)),
                 empty=any(part.empty for part in parts),
+                forked=sum(part.empty for part in parts) > 1 or any(part.forked for part in parts),
             )
         case Loop():
             return _build_loop(automaton, node)
@@ -99,15 +104,17 @@ def _build_loop(automaton: _Automaton, loop: Loop) -> _Part:
         return _NOTHING
     if loop.high == 1:
         part = _build(automaton, loop.body)
-        return _Part(part.first, part.last, empty=part.empty or loop.low == 0)
+        return replace(part, empty=part.empty or loop.low == 0)
     if loop.low == loop.high and loop.low <= MAX_WRITTEN_OUT and _holds_characters(loop.body):
         part = _build(automaton, Seq((loop.body,) * loop.low))
         automaton.hollow |= part.empty
+        automaton.forked |= part.forked
         return part
     part = _build(automaton, loop.body)
     automaton.hollow |= part.empty
+    automaton.forked |= part.forked
     automaton.link(part.last, part.first)
-    return _Part(part.first, part.last, empty=part.empty or loop.low == 0)
+    return replace(part, empty=part.empty or loop.low == 0)
 
 
 def _holds_characters(node: Node) -> bool:
@@ -120,6 +127,7 @@ def _join(automaton: _Automaton, left: _Part, right: _Part) -> _Part:
         left.first | right.first if left.empty else left.first,
         left.last | right.last if right.empty else right.last,
         empty=left.empty and right.empty,
+        forked=left.forked or right.forked,
     )
 
 

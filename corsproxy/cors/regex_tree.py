@@ -74,60 +74,67 @@ class Loop:
 Node = Chars | Seq | Alt | Loop
 
 
-def parse_tree(text: bytes) -> Node:
-    """The tree of a regular expression that `re` compiles. Raises UnsupportedError."""
+def parse_tree(text: bytes, alphabet: frozenset[int] = ALPHABET) -> Node:
+    """The tree of a regular expression that `re` compiles. Raises UnsupportedError.
+
+    alphabet: what can occur in the text that is matched; origins unless said otherwise.
+    """
     parsed = sre_parser.parse(text)
     if parsed.state.flags:
         raise UnsupportedError("flags such as (?i): origins are in lower case already")
-    return _seq(parsed)
+    return _Reader(alphabet).seq(parsed)
 
 
-def _seq(parsed: Iterable[tuple[Any, Any]]) -> Node:
-    """One node for a run of (operator, argument) pairs. Any: `re` does not type its arguments."""
-    nodes = [_node(operator, argument) for operator, argument in parsed]
-    return nodes[0] if len(nodes) == 1 else Seq(tuple(nodes))
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Turns what `re` parsed into nodes. Any: `re` does not type its operators and their arguments."""
 
+    alphabet: frozenset[int]
 
-def _node(operator: Any, argument: Any) -> Node:
-    if operator in {sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN}:
-        return _chars(operator, argument)
-    if operator is sre.BRANCH:
-        return Alt(tuple(_seq(branch) for branch in argument[1]))
-    if operator is sre.SUBPATTERN:
-        _, flags_on, flags_off, body = argument
-        if flags_on or flags_off:
-            raise UnsupportedError("flags such as (?i:): origins are in lower case already")
-        return _seq(body)
-    if operator is sre.ATOMIC_GROUP:
-        return _seq(argument)
-    if operator in {sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT}:
-        low, high, body = argument
-        return Loop(_seq(body), int(low), None if high is sre.MAXREPEAT else int(high))
-    if operator is sre.AT:
-        return Seq(())  # an anchor: the whole origin is matched anyway
-    raise UnsupportedError("a look-around, a back-reference or a condition")
+    def seq(self, parsed: Iterable[tuple[Any, Any]]) -> Node:
+        """One node for a run of (operator, argument) pairs."""
+        nodes = [self._node(operator, argument) for operator, argument in parsed]
+        return nodes[0] if len(nodes) == 1 else Seq(tuple(nodes))
 
+    def _node(self, operator: Any, argument: Any) -> Node:
+        if operator in {sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN}:
+            return self._chars(operator, argument)
+        if operator is sre.BRANCH:
+            return Alt(tuple(self.seq(branch) for branch in argument[1]))
+        if operator is sre.SUBPATTERN:
+            _, flags_on, flags_off, body = argument
+            if flags_on or flags_off:
+                raise UnsupportedError("flags such as (?i:): origins are in lower case already")
+            return self.seq(body)
+        if operator is sre.ATOMIC_GROUP:
+            return self.seq(argument)
+        if operator in {sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT}:
+            low, high, body = argument
+            return Loop(self.seq(body), int(low), None if high is sre.MAXREPEAT else int(high))
+        if operator is sre.AT:
+            return Seq(())  # an anchor: the whole origin is matched anyway
+        raise UnsupportedError("a look-around, a back-reference or a condition")
 
-def _chars(operator: Any, argument: Any) -> Chars:
-    if operator is sre.LITERAL:
-        return Chars(ALPHABET & {argument}, free=False)
-    if operator is sre.NOT_LITERAL:
-        return Chars(ALPHABET - {argument}, free=True)
-    if operator is sre.ANY:
-        return Chars(ALPHABET, free=True)
-    negated = argument[0][0] is sre.NEGATE
-    items = argument[1:] if negated else argument
-    which = frozenset[int]().union(*(_class_item(*item) for item in items))
-    spelled_out = all(item[0] is sre.LITERAL for item in items)
-    return Chars(ALPHABET - which if negated else which & ALPHABET, free=negated or not spelled_out)
+    def _chars(self, operator: Any, argument: Any) -> Chars:
+        if operator is sre.LITERAL:
+            return Chars(self.alphabet & {argument}, free=False)
+        if operator is sre.NOT_LITERAL:
+            return Chars(self.alphabet - {argument}, free=True)
+        if operator is sre.ANY:
+            return Chars(self.alphabet, free=True)
+        negated = argument[0][0] is sre.NEGATE
+        items = argument[1:] if negated else argument
+        which = frozenset[int]().union(*(self._class_item(*item) for item in items))
+        spelled_out = all(item[0] is sre.LITERAL for item in items)
+        chars = self.alphabet - which if negated else which & self.alphabet
+        return Chars(chars, free=negated or not spelled_out)
 
-
-def _class_item(operator: Any, argument: Any) -> frozenset[int]:
-    if operator is sre.LITERAL:
-        return frozenset({argument})
-    if operator is sre.RANGE:
-        return frozenset(range(argument[0], argument[1] + 1))
-    return frozenset(char for char in ALPHABET if _CATEGORIES[argument].match(bytes([char])))
+    def _class_item(self, operator: Any, argument: Any) -> frozenset[int]:
+        if operator is sre.LITERAL:
+            return frozenset({argument})
+        if operator is sre.RANGE:
+            return frozenset(range(argument[0], argument[1] + 1))
+        return frozenset(char for char in self.alphabet if _CATEGORIES[argument].match(bytes([char])))
 
 
 def walk(node: Node) -> Iterable[Node]:

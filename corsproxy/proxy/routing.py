@@ -16,6 +16,7 @@ __all__ = ["Router", "host_name"]
 # Hosts and paths come from clients: when the memo is full it starts anew, so it never holds more than this.
 _MEMO_LIMIT = 4096
 _MEMO_KEY_BYTES = 1024
+_LONGEST_NAME = 255  # bytes of a host; longer ones have as many parents as a client likes (RFC 1035 §2.3.4)
 
 
 @dataclass(slots=True)
@@ -119,6 +120,9 @@ def host_name(host: bytes) -> bytes:
 
 def _host_patterns(host: bytes) -> Iterator[bytes]:
     """The patterns that admit a host: itself, "*." with each of its parents, and any."""
+    if len(host) > _LONGEST_NAME:
+        yield b""
+        return
     yield host
     dot = host.find(b".")
     while dot >= 0:

@@ -9,10 +9,6 @@ from tests.browser.browsers import BROWSERS, Tab
 from tests.browser.world import World, running
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "browser: needs Chromium and Firefox; `make browser` runs these")
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def world() -> AsyncIterator[World]:
     async with running() as world:

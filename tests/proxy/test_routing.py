@@ -276,7 +276,7 @@ def test_what_clients_ask_for_is_not_remembered_without_bound() -> None:
         router.match(b"GET", b"h%d.test" % number, b"/%d" % number, [])
     assert len(router._memo) <= routing._MEMO_LIMIT
     router.match(b"GET", b"a.test", b"/" + b"x" * 5000, [])
-    assert max(len(path) for _, path in router._memo) <= routing._MEMO_PATH_BYTES
+    assert max(len(host) + len(path) for host, path in router._memo) <= routing._MEMO_KEY_BYTES
 
 
 def test_a_long_host_is_not_remembered() -> None:
