@@ -16,6 +16,7 @@ from corsproxy.cors.hazards import (
     find_pattern_hazards,
     is_insecure,
     is_shared,
+    null_origin,
     null_with_credentials,
 )
 from corsproxy.cors.lists import (
@@ -92,7 +93,7 @@ def _read_origin(
         origins.any_origin = _rule(written)
         return (), _any_hazards(spec, written)
     if written.text == NULL.decode():
-        return (None,), [null_with_credentials(written)] if spec.allow_credentials else []
+        return (None,), [null_with_credentials(written) if spec.allow_credentials else null_origin(written)]
     patterns, hazards = read_entry(written, credentials=spec.allow_credentials)
     if written.text != LOOPBACK_GROUP:
         hazards += [hazard for pattern in patterns for hazard in find_pattern_hazards(spec, written, pattern)]

@@ -67,7 +67,7 @@ _ROWS = (
         Failure.ALLOW_CREDENTIALS_NOT_TRUE,
         "InvalidAllowCredentials",
         "CORSMissingAllowCredentials",
-        "The call has credentials, and Access-Control-Allow-Credentials is not true.",
+        "Access-Control-Allow-Credentials is not true, and the call has credentials.",
         on_both=True,
     ),
     _Row(
@@ -126,7 +126,12 @@ CHROMIUM: Mapping[str, str] = (
 )
 """Our words for each kind of message in Chromium's console."""
 
-FIREFOX: Mapping[str, str] = {row.firefox: row.says for row in reversed(_ROWS)} | {
+FIREFOX: Mapping[str, str] = {
+    # It makes no difference whether the value is another origin or none.
+    row.firefox: row.says
+    for row in _ROWS
+    if row.failure is not Failure.ALLOW_ORIGIN_INVALID
+} | {
     "CORSDidNotSucceed": "No response came: wrong name or port, a certificate, an extension. No rule of CORS "
     "was reached.",
     "CORSRequestNotHttp": "The page asked for something else than http or https.",

@@ -24,6 +24,7 @@ __all__ = [
     "insecure_with_credentials",
     "is_insecure",
     "is_shared",
+    "null_origin",
     "null_with_credentials",
     "problem",
     "public_suffix",
@@ -80,6 +81,16 @@ def null_with_credentials(written: Written) -> Hazard:
         '"null" cannot be used with allow_credentials: true: '
         "any page can send it from a sandboxed frame (Fetch, #origin-header)",
         'remove "null", or remove allow_credentials',
+    )
+
+
+def null_origin(written: Written) -> Hazard:
+    """The origin of everybody who hides theirs."""
+    return caution(
+        "null-origin",
+        written,
+        '"null" admits every page that hides its origin, such as a sandboxed frame (Fetch, #origin-header)',
+        "list the origin of the page, or let it have one",
     )
 
 

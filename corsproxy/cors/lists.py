@@ -71,6 +71,9 @@ def _method_hazards(written: Written) -> Iterator[Hazard]:
         else:
             why = f'"{as_written(written)}" is no method that this proxy can forward'
             yield problem("method-not-forwardable", written, why, _did_you_mean(upper.decode()))
+    elif name == b"OPTIONS":
+        why = '"OPTIONS" is needless: a preflight asks for the method of the call, never for its own'
+        yield caution("method-needless", written, why, "remove OPTIONS, unless scripts send it themselves")
 
 
 def _did_you_mean(name: str) -> str:

@@ -14,7 +14,7 @@ import httptools
 
 from corsproxy.http.faults import UPSTREAM_BROKE_OFF, UPSTREAM_PROTOCOL, UPSTREAM_TLS, Fault
 from corsproxy.http.fields import Fields
-from corsproxy.upstream.tls import tls_objection
+from corsproxy.upstream.tls import said_goodbye, tls_objection
 
 __all__ = ["Connection", "Owner", "Receiver", "Switched"]
 
@@ -222,7 +222,6 @@ class Connection(asyncio.Protocol):
         receiver = self._receiver
         if receiver is not None:
             self._receiver = None
-            # TLS says its own goodbye; without it the response may have been cut short (RFC 9112 §9.8).
             at_end = exc is None and self._ended and self.has_head
             receiver.on_upstream_lost(_loss(exc), at_end=at_end)
 
@@ -240,7 +239,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """The endpoint sends no more."""
-        self._ended = True
+        self._ended = said_goodbye(self.transport)
         return None if self._pump is None else self._pump.on_upstream_eof()
 
     def data_received(self, data: bytes) -> None:

@@ -4,13 +4,14 @@ Here:  the context for `https` endpoints: whom to trust, which name to check, wh
 Never: TLS towards clients (ops.certificates).
 """
 
+import asyncio
 import ssl
 from dataclasses import dataclass
 
 from corsproxy.config.certificates import load_authorities, load_pair
 from corsproxy.config.table import UpstreamTls
 
-__all__ = ["ClientTls", "client_tls", "tls_objection"]
+__all__ = ["ClientTls", "client_tls", "said_goodbye", "tls_objection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +45,18 @@ def tls_objection(error: ssl.SSLError) -> str:
         return error.verify_message
     reason: str | None = getattr(error, "reason", None)  # absent where Python made the error itself
     return reason.replace("_", " ").lower() if reason else "handshake failed"
+
+
+def said_goodbye(transport: asyncio.Transport) -> bool:
+    """True when a stream that ended did so as its protocol wants it; asked in `eof_received`.
+
+    TLS has a closing alert. Without it somebody on the way may have cut the stream, and a body that ends
+    with it is incomplete (RFC 9112 §9.8). Asking to read one byte more tells the two apart.
+    """
+    stream: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if stream is None:
+        return True
+    try:
+        return stream.read(1) == b""
+    except ssl.SSLError:
+        return False

@@ -12,8 +12,8 @@ from corsproxy import __version__
 from corsproxy.cli.init import STARTER
 from corsproxy.cli.main import cli
 
-VERBS = ["run", "demo", "check", "init", "schema", "version", "healthcheck"]
-HERE = ["check", "init", "schema", "version"]
+VERBS = ["run", "demo", "check", "explain", "init", "schema", "version", "healthcheck"]
+HERE = ["check", "explain", "init", "schema", "version"]
 
 
 def run(*args: str) -> Result:

@@ -203,6 +203,8 @@ REFUSED = [
     ),
     Refused("a star in a star", r"https://(a*)*\.example\.com", "regex-backtracking", "may be empty"),
     Refused("alternatives that overlap", r"https://(ab|a|b)*\.example\.com", "regex-backtracking", "overlap"),
+    Refused("the same twice in a repeat", r"https://(a|a)*\.example\.com", "regex-backtracking", "overlap"),
+    Refused("the same twice, counted", r"https://(a|a){30}\.example\.com", "regex-backtracking", "overlap"),
     Refused(
         "two repeats without a boundary in a repeat",
         r"https://([a-z]+[a-z]+\.)*example\.com",

@@ -103,12 +103,12 @@ async def test_when_one_side_breaks_off_the_other_is_let_go(side: str) -> None:
 
 
 async def test_a_tunnel_in_which_nothing_moves_ends_after_the_idle_limit() -> None:
-    async with upstream(switch_and_echo) as legacy:
-        async with proxy(route(legacy.port, timeouts=Timeouts(idle=0.2))) as front:
-            wire = await opened(front)
-            assert await wire.ended()
-            assert front.last.fault is not None
-            assert front.last.fault.code == "upstream-stalled"
+    timeouts = Timeouts(idle=0.2)
+    async with upstream(switch_and_echo) as legacy, proxy(route(legacy.port, timeouts=timeouts)) as front:
+        wire = await opened(front)
+        assert await wire.ended()
+        assert front.last.fault is not None
+        assert front.last.fault.code == "upstream-stalled"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.proxy.conftest import pytest_asyncio_loop_factories
 from tests.certificates import Files, files_of
+from tests.proxy.conftest import pytest_asyncio_loop_factories
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
