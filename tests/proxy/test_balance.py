@@ -73,18 +73,21 @@ async def test_the_fewest_in_flight() -> None:
         await wire.send(ok())
         await answers(ok())(server, wire)
 
-    async with upstream(slow) as busy, upstream(answers(ok())) as free:
-        async with proxy(to(busy.port, free.port, balance="least_in_flight")) as front:
-            held = await front.dial()
-            await held.send(get("/held"))
-            async with asyncio.timeout(PATIENCE):
-                await busy.asked.wait()
-            assert await statuses(front, 5) == [200] * 5
-            assert (len(busy.requests), len(free.requests)) == (1, 5)
-            release.set()
-            assert (await held.message()).status == 200
-            await statuses(front, 4)
-            assert len(busy.requests) > 1  # it is free again
+    async with (
+        upstream(slow) as busy,
+        upstream(answers(ok())) as free,
+        proxy(to(busy.port, free.port, balance="least_in_flight")) as front,
+    ):
+        held = await front.dial()
+        await held.send(get("/held"))
+        async with asyncio.timeout(PATIENCE):
+            await busy.asked.wait()
+        assert await statuses(front, 5) == [200] * 5
+        assert (len(busy.requests), len(free.requests)) == (1, 5)
+        release.set()
+        assert (await held.message()).status == 200
+        await statuses(front, 4)
+        assert len(busy.requests) > 1  # it is free again
 
 
 # An endpoint that is not there
@@ -107,12 +110,17 @@ async def test_a_request_goes_to_another_endpoint_when_connecting_failed(request
 
 
 async def test_a_body_that_comes_later_follows_to_the_other_endpoint() -> None:
-    async with upstream(answers(ok())) as legacy, proxy(to(dead_port(), legacy.port)) as front:
+    connected = asyncio.Event()
+
+    async def behave(server: Server, wire: Wire) -> None:
+        connected.set()
+        await answers(ok())(server, wire)
+
+    async with upstream(behave) as legacy, proxy(to(dead_port(), legacy.port)) as front:
         wire = await front.dial()
         await wire.send(get("/", "Content-Length: 10", method="POST") + b"hello")
         async with asyncio.timeout(PATIENCE):
-            while legacy.connections == 0:
-                await asyncio.sleep(0)
+            await connected.wait()
         await wire.send(b"world")
         assert (await wire.message()).status == 200
         assert legacy.requests[0].body == b"helloworld"
@@ -120,9 +128,11 @@ async def test_a_body_that_comes_later_follows_to_the_other_endpoint() -> None:
 
 @pytest.mark.parametrize(("retries", "status"), [(0, 502), (1, 502), (2, 200), (5, 200)])
 async def test_retries_bound_how_many_are_tried(retries: int, status: int) -> None:
-    async with upstream(answers(ok())) as legacy:
-        async with proxy(to(dead_port(), dead_port(), legacy.port, retries=retries)) as front:
-            assert await statuses(front, 1) == [status]
+    async with (
+        upstream(answers(ok())) as legacy,
+        proxy(to(dead_port(), dead_port(), legacy.port, retries=retries)) as front,
+    ):
+        assert await statuses(front, 1) == [status]
 
 
 async def test_when_none_is_there_the_answer_says_so() -> None:
@@ -138,10 +148,13 @@ async def test_a_request_that_was_sent_goes_nowhere_else() -> None:
     async def hangs_up(server: Server, wire: Wire) -> None:
         await server.request(wire)
 
-    async with upstream(hangs_up) as bad, upstream(answers(ok())) as good:
-        async with proxy(to(bad.port, good.port, retries=5)) as front:
-            assert await statuses(front, 1) == [502]
-            assert (len(bad.requests), len(good.requests)) == (1, 0)
+    async with (
+        upstream(hangs_up) as bad,
+        upstream(answers(ok())) as good,
+        proxy(to(bad.port, good.port, retries=5)) as front,
+    ):
+        assert await statuses(front, 1) == [502]
+        assert (len(bad.requests), len(good.requests)) == (1, 0)
 
 
 # Ejection
@@ -159,26 +172,35 @@ async def test_one_that_fails_three_times_is_left_out(notices: pytest.LogCapture
 
 
 async def test_responses_that_are_none_eject_too() -> None:
-    async with upstream(answers(b"garbage\r\n\r\n")) as bad, upstream(answers(ok())) as good:
-        async with proxy(to(bad.port, good.port)) as front:
-            seen = await statuses(front, 10)
-            assert (seen.count(502), seen.count(200)) == (3, 7)
+    async with (
+        upstream(answers(b"garbage\r\n\r\n")) as bad,
+        upstream(answers(ok())) as good,
+        proxy(to(bad.port, good.port)) as front,
+    ):
+        seen = await statuses(front, 10)
+        assert (seen.count(502), seen.count(200)) == (3, 7)
 
 
 async def test_an_error_that_the_upstream_says_itself_does_not() -> None:
     error = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
-    async with upstream(answers(error)) as one, upstream(answers(ok())) as two:
-        async with proxy(to(one.port, two.port)) as front:
-            assert await statuses(front, 10) == [502, 200] * 5
+    async with (
+        upstream(answers(error)) as one,
+        upstream(answers(ok())) as two,
+        proxy(to(one.port, two.port)) as front,
+    ):
+        assert await statuses(front, 10) == [502, 200] * 5
 
 
 async def test_when_all_are_out_they_are_asked_all_the_same(notices: pytest.LogCaptureFixture) -> None:
-    async with upstream(answers(b"garbage\r\n\r\n")) as one, upstream(answers(b"garbage\r\n\r\n")) as two:
-        async with proxy(to(one.port, two.port)) as front:
-            assert await statuses(front, 8) == [502] * 8
-            assert (len(one.requests), len(two.requests)) == (4, 4)
-            one.behaviour = two.behaviour = answers(ok())
-            assert await statuses(front, 4) == [200] * 4
+    async with (
+        upstream(answers(b"garbage\r\n\r\n")) as one,
+        upstream(answers(b"garbage\r\n\r\n")) as two,
+        proxy(to(one.port, two.port)) as front,
+    ):
+        assert await statuses(front, 8) == [502] * 8
+        assert (len(one.requests), len(two.requests)) == (4, 4)
+        one.behaviour = two.behaviour = answers(ok())
+        assert await statuses(front, 4) == [200] * 4
     assert [message.split(" is ")[1].split(" ")[0] for message in notices.messages].count("ejected") == 2
     assert notices.messages[-1].endswith(" is returned")
 
@@ -188,17 +210,20 @@ async def test_a_client_that_leaves_is_no_failure() -> None:
         await server.request(wire)
         await wire.rest()
 
-    async with upstream(silent) as slow, upstream(answers(ok())) as quick:
-        async with proxy(to(slow.port, quick.port)) as front:
-            for _ in range(4):
-                slow.asked.clear()
-                wire = await front.dial()
-                await wire.send(get("/"))
-                async with asyncio.timeout(PATIENCE):
-                    await slow.asked.wait()
-                wire.abort()
-                assert await statuses(front, 1) == [200]
-            assert (len(slow.requests), len(quick.requests)) == (4, 4)
+    async with (
+        upstream(silent) as slow,
+        upstream(answers(ok())) as quick,
+        proxy(to(slow.port, quick.port)) as front,
+    ):
+        for _ in range(4):
+            slow.asked.clear()
+            wire = await front.dial()
+            await wire.send(get("/"))
+            async with asyncio.timeout(PATIENCE):
+                await slow.asked.wait()
+            wire.abort()
+            assert await statuses(front, 1) == [200]
+        assert (len(slow.requests), len(quick.requests)) == (4, 4)
 
 
 async def test_one_alone_is_never_left_out(notices: pytest.LogCaptureFixture) -> None:
@@ -226,13 +251,16 @@ async def test_active_checks_keep_requests_away_from_an_unhealthy_endpoint(
                 sick_checked.set()
 
     check = HealthCheck(b"/up", interval=0.01, unhealthy_after=3)
-    async with upstream(sick) as bad, upstream(answers(ok())) as good:
-        async with proxy(to(bad.port, good.port, health=check)) as front:
-            async with asyncio.timeout(PATIENCE):
-                await sick_checked.wait()
-            await statuses(front, 6)
-            lines = [request.first_line for request in bad.requests]
-            assert set(lines) == {"GET /up HTTP/1.1"}
+    async with (
+        upstream(sick) as bad,
+        upstream(answers(ok())) as good,
+        proxy(to(bad.port, good.port, health=check)) as front,
+    ):
+        async with asyncio.timeout(PATIENCE):
+            await sick_checked.wait()
+        await statuses(front, 6)
+        lines = [request.first_line for request in bad.requests]
+        assert set(lines) == {"GET /up HTTP/1.1"}
     assert notices.messages == [f"upstream legacy: http://127.0.0.1:{bad.port} is unhealthy (status 500)"]
 
 
@@ -244,16 +272,28 @@ async def test_a_full_endpoint_is_passed_over() -> None:
         await release.wait()
         await wire.send(ok())
 
-    async with upstream(held) as one, upstream(answers(ok())) as two:
-        async with proxy(to(one.port, two.port, max_connections=1)) as front:
-            wire = await front.dial()
-            await wire.send(get("/held"))
-            async with asyncio.timeout(PATIENCE):
-                await one.asked.wait()
-            assert await statuses(front, 4) == [200] * 4
-            assert (len(one.requests), len(two.requests)) == (1, 4)
-            release.set()
-            assert (await wire.message()).status == 200
+    async with (
+        upstream(held) as one,
+        upstream(answers(ok())) as two,
+        proxy(to(one.port, two.port, max_connections=1)) as front,
+    ):
+        wire = await front.dial()
+        await wire.send(get("/held"))
+        async with asyncio.timeout(PATIENCE):
+            await one.asked.wait()
+        assert await statuses(front, 4) == [200] * 4
+        assert (len(one.requests), len(two.requests)) == (1, 4)
+        release.set()
+        assert (await wire.message()).status == 200
+
+
+async def no_client(front: Proxy) -> None:
+    """Wait until the proxy has noticed that its clients are gone."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if not front.server.connections:
+                return
+            await asyncio.sleep(0)
 
 
 async def test_nothing_is_in_flight_when_all_is_over() -> None:
@@ -282,12 +322,8 @@ async def test_nothing_is_in_flight_when_all_is_over() -> None:
                 await wire.send(request)
                 with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                     await wire.head()
-                front.recorder.recorded.clear()
-                before = len(front.recorder.exchanges)
                 wire.abort()
-                async with asyncio.timeout(PATIENCE):
-                    while front.server.connections or len(front.recorder.exchanges) < before:
-                        await asyncio.sleep(0)
+                await no_client(front)
             (cluster,) = front.server._clusters.values()
             assert [pool.standing.in_flight for pool in cluster.pools] == [0, 0, 0]
 
