@@ -213,6 +213,20 @@ async def shown_by(address: Address, files: Files) -> bytes:
         await wire.close()
 
 
+def content(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def write(path: str, new: bytes | None) -> bytes:
+    """Replace a file, or remove it; returns what was in it."""
+    old = content(path) if Path(path).exists() else b""
+    if new is None:
+        Path(path).unlink()
+    else:
+        Path(path).write_bytes(new)
+    return old
+
+
 async def test_a_renewed_certificate_is_shown_and_open_connections_stay(
     files: Files, authority: trustme.CA, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,21 +257,19 @@ async def test_files_that_cannot_be_used_leave_the_old_in_use_and_are_named_once
         certificate = front.server._certificate
         assert certificate is not None
         old = await shown_by(front.address, files)
-        key_file = Path(files.key)
-        key = key_file.read_bytes()
+        old_key = content(files.key)
         issue(authority, files)
-        new_key = key_file.read_bytes()
-        key_file.write_bytes(key)  # half renewed
+        new_key = write(files.key, old_key)  # half renewed
         for _ in range(3):
             certificate.refresh()
         assert await shown_by(front.address, files) == old
         blame = f"{files.key!r} is not the key of the first certificate in {files.cert!r}"
         assert caplog.messages == [f"the listener keeps its certificate: {blame}"]
-        key_file.unlink()
+        write(files.key, None)
         certificate.refresh()
         assert "no such file" in caplog.messages[-1]
         assert await shown_by(front.address, files) == old
-        key_file.write_bytes(new_key)
+        write(files.key, new_key)
         certificate.refresh()
         assert await shown_by(front.address, files) != old
 
@@ -343,10 +355,15 @@ async def test_an_upstream_that_is_not_trusted_is_a_fault_whose_reason_stays_in_
 
 
 def refuse_one(listener: socket.socket, context: ssl.SSLContext) -> None:
-    """Shake hands once, in vain; unlike asyncio's, this server gets its alert out."""
+    """Shake hands once, in vain; unlike asyncio's, this server gets its alert out, and reads to the end."""
     connection, _ = listener.accept()
-    with connection, pytest.raises(ssl.SSLError):
-        context.wrap_socket(connection, server_side=True)
+    wrapped = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+    with pytest.raises(ssl.SSLError, match="did not return a certificate"):
+        wrapped.do_handshake()
+    with socket.socket(fileno=wrapped.detach()) as raw:
+        raw.shutdown(socket.SHUT_WR)
+        while raw.recv(4096):
+            pass
 
 
 async def test_a_client_certificate_that_the_upstream_misses_is_named(files: Files) -> None:
