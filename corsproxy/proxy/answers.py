@@ -18,11 +18,14 @@ __all__ = [
     "fault_answer",
     "head_lines",
     "interim_head",
+    "options_answer",
     "preflight_answer",
     "refusal_answer",
     "status_line",
 ]
 
+# Of the methods that cross, those that everyone knows; the rest are extensions of WebDAV and the like.
+_ALLOW = b"Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
 _PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus} | {
     413: b"Content Too Large",  # RFC 9110 §15.5.14; older Pythons know its former name
     499: b"Client Closed Request",
@@ -36,8 +39,8 @@ def status_line(status: int, reason: bytes | None = None) -> bytes:
 
 
 def date_line(now: float) -> bytes:
-    """The Date field for `now`, seconds since the epoch (RFC 9110 §6.6.1)."""
-    return b"Date: " + formatdate(now, usegmt=True).encode("ascii") + b"\r\n"
+    """The Date line for `now`, seconds since the epoch, without its end (RFC 9110 §6.6.1)."""
+    return b"Date: " + formatdate(now, usegmt=True).encode("ascii")
 
 
 def head_lines(decision: Decision, *, exposing: tuple[bytes, ...] = ()) -> bytes:
@@ -63,6 +66,15 @@ def preflight_answer(decision: Decision, status: int) -> bytes:
     """
     length = b"" if status == 204 else b"Content-Length: 0\r\n"
     return status_line(status) + head_lines(decision) + length
+
+
+def options_answer(decision: Decision) -> bytes:
+    """The head of the answer to an OPTIONS that may go no further, up to and without Date, Connection and the
+    empty line (RFC 9110 §7.6.2, §9.3.7).
+
+    It speaks for this proxy alone. Whether the route or the upstream would take a method is not ours to say.
+    """
+    return status_line(200) + head_lines(decision) + _ALLOW + b"Content-Length: 0\r\n"
 
 
 def refusal_answer(decision: Decision, title: str) -> tuple[bytes, bytes]:
@@ -92,7 +104,7 @@ def fault_answer(fault: Fault, decision: Decision | None) -> tuple[bytes, bytes]
     if fault.retry_after:
         lines += b"Retry-After: %d\r\n" % fault.retry_after
     if fault.status == 405:
-        lines += b"Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
+        lines += _ALLOW
     problem: dict[str, object] = {"title": fault.says, "status": fault.status, "reason": fault.code}
     if fault.side == Side.CLIENT and fault.detail:  # what is known about the other side stays in the log
         problem["detail"] = fault.detail

@@ -1,8 +1,7 @@
 """One exchange carried through: the client's request to an upstream, its response back.
 
 Here:  a small state machine between two connections: body both ways with tied flow control, deadlines,
-       faults, and
-       the one retry that RFC 9110 §9.2.2 permits.
+       faults, another endpoint where connecting failed, and the one retry that RFC 9110 §9.2.2 permits.
 Never: deciding about CORS or routes; formatting of the record.
 """
 
@@ -45,6 +44,9 @@ class Outcome(Shape):
 
     def on_failed(self, forward: "Forward", fault: Fault) -> None:
         """A fault, and the client has had no answer yet."""
+
+    def date(self, now: float) -> bytes:
+        """The Date line, without its end, at this time on the monotonic clock."""
 
 
 class Forward:
@@ -94,7 +96,7 @@ class Forward:
         self._reused = False
         self._retries = service.route.upstream.retries
         self._pool: Pool | None = None  # of the endpoint that the exchange is with
-        self._tried: list[Pool] = []  # where connecting failed
+        self._tried: tuple[Pool, ...] = ()  # where connecting failed
         self._head_bytes = 0  # of `_first`
 
     def start(self) -> None:
@@ -141,7 +143,7 @@ class Forward:
         """Connecting failed, so no byte was sent: any request may go to another endpoint."""
         pool = self._leave(fault)
         if pool is not None:
-            self._tried.append(pool)
+            self._tried = (*self._tried, pool)
         other = self.service.cluster.pick_other(self._tried) if self._retries > 0 else None
         if other is None:
             self._fail(fault)
@@ -362,12 +364,14 @@ class Forward:
     def _head(self, connection: Connection) -> bytes | None:
         """The head for the client; None when the upstream's was unusable and the exchange ended."""
         request = self.request
+        now = time.monotonic()
         head = response_head(
             connection.status,
             connection.reason,
             connection.fields,
             self.ready,
             head_only=request.method == b"HEAD",
+            date=self._outcome.date(now),
             place=self._place,
         )
         if isinstance(head, str):
@@ -387,7 +391,7 @@ class Forward:
         self._framing = framing
         self._answered = True
         self.exchange.status = connection.status
-        self.exchange.responded = time.monotonic()
+        self.exchange.responded = now
         lines.append(client.connection_line + b"\r\n")
         return b"\r\n".join(lines)
 

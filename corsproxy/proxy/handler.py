@@ -15,7 +15,7 @@ from corsproxy.config.table import Table, Upstream
 from corsproxy.cors.decide import Decision, decide_no_route
 from corsproxy.http.faults import BODY_TOO_LARGE, CONNECTION_LIMIT, IN_FLIGHT_LIMIT, Fault
 from corsproxy.http.forwarded import public_origin
-from corsproxy.proxy.answers import date_line, fault_answer, refusal_answer
+from corsproxy.proxy.answers import date_line, fault_answer, options_answer, refusal_answer
 from corsproxy.proxy.downstream import Downstream, Settings
 from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.forward import Forward
@@ -86,6 +86,8 @@ class Handler:
             self._answer_fault(client, exchange, fault, ready.decision, request)
         elif ready.decision.blocks or _may_not_switch(service, ready, request):
             self._answer_refusal(client, exchange, ready.decision, request)
+        elif request.max_forwards == 0:
+            self._send_answer(client, exchange, options_answer(ready.decision), b"", None)
         else:
             service.in_flight += 1
             Forward(client, request, exchange, service, ready, self).start()
@@ -143,11 +145,14 @@ class Handler:
 
     def _closing_lines(self, client: Downstream, exchange: Exchange) -> bytes:
         """Date, Connection and the empty line: what no answer made beforehand can hold."""
-        now = exchange.started
+        return self.date(exchange.started) + b"\r\n" + client.connection_line + b"\r\n"
+
+    def date(self, now: float) -> bytes:
+        """The Date line, without its end, at this time on the monotonic clock; made once a second."""
         if now >= self._date_until:
             self._date = date_line(time.time())
             self._date_until = now + 1.0
-        return self._date + client.connection_line + b"\r\n"
+        return self._date
 
     # Outcome of a forward
 

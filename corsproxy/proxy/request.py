@@ -17,7 +17,7 @@ __all__ = ["Request", "read_request"]
 
 # What a field line is to this proxy. Everything that is not named here crosses it untouched.
 _CROSS, _DROP, _HOST, _ORIGIN, _CONNECTION, _METHOD, _HEADERS, _NETWORK, _SITE = range(9)
-_LENGTH, _TRANSFER, _EXPECT, _TE, _UPGRADE, _FORWARDING, _ID = range(9, 16)
+_LENGTH, _TRANSFER, _EXPECT, _TE, _UPGRADE, _FORWARDING, _ID, _HOPS = range(9, 17)
 _ROLE_OF: dict[bytes, int] = {
     b"host": _HOST,
     b"origin": _ORIGIN,
@@ -32,6 +32,7 @@ _ROLE_OF: dict[bytes, int] = {
     b"te": _TE,
     b"upgrade": _UPGRADE,
     b"x-request-id": _ID,
+    b"max-forwards": _HOPS,
 }
 # Roles by name as written, so that the loop below needs no lower(): 0.6 µs less for a browser's dozen fields.
 _SEEN: dict[bytes, int] = {}
@@ -42,6 +43,7 @@ _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?:
 # CONNECT would make this a tunnel to places that clients choose (RFC 9110 §9.3.6); TRACE would show a script
 # what the browser and the hops before us added (Fetch, #forbidden-method).
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
+_HOP_COUNT = re.compile(rb"[0-9]{1,9}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=@:-]{1,128}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
@@ -61,6 +63,7 @@ class Request:
         "is_http10",
         "keep_alive",
         "lines",
+        "max_forwards",
         "method",
         "network",
         "origin",
@@ -93,6 +96,7 @@ class Request:
     upgrade: bytes  # what the client would switch to; b"" = nothing
     connection: frozenset[bytes]  # further field names that end at this hop
     lines: list[bytes]  # "Name: value" of each field that may cross the proxy, in order
+    max_forwards: int  # how many more hops an OPTIONS may go; -1 = as many as there are
     request_id: bytes  # X-Request-Id as sent; b"" when there is none that can be kept
     forwarding: Fields  # what the client says of hops before it; counts only from a trusted peer
     raw_fields: Sequence[tuple[bytes, bytes]]
@@ -131,6 +135,7 @@ def read_request(
     request.origin = request.requested_method = request.headers = None
     request.network = request.has_body = request.chunked = request.expects = request.trailers_wanted = False
     request.body_bytes = 0
+    request.max_forwards = -1
     request.connection = frozenset()
     request.lines = lines = []
     connection: list[bytes] = []
@@ -240,12 +245,26 @@ def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | Non
     elif role == _ID:
         if not request.request_id and _REQUEST_ID.fullmatch(value):
             request.request_id = value
+    elif role == _HOPS:
+        request.lines.append(name + b": " + _one_hop_less(request, value))
     elif role == _UPGRADE:
         request.upgrade = value if not request.upgrade else request.upgrade + b", " + value
     else:
         _note_cors(request, role, value)
         request.lines.append(name + b": " + value)
     return None
+
+
+def _one_hop_less(request: Request, value: bytes) -> bytes:
+    """Max-Forwards as it goes on (RFC 9110 §7.6.2). It is about OPTIONS and TRACE; else it crosses untouched.
+
+    So does what is no number, or one that no chain of proxies is long enough for: it limits nothing here.
+    """
+    if request.method != b"OPTIONS" or _HOP_COUNT.fullmatch(value) is None:
+        return value
+    hops = int(value)
+    request.max_forwards = hops if request.max_forwards < 0 else min(hops, request.max_forwards)
+    return b"%d" % max(hops - 1, 0)
 
 
 def _note_cors(request: Request, role: int, value: bytes) -> None:

@@ -30,7 +30,7 @@ class Framing(IntEnum):
 
 
 _CROSS, _DROP, _CONNECTION, _LENGTH, _TRANSFER, _VARY, _CORS, _NEIGHBOUR = range(8)
-_URL, _REFRESH, _COOKIE = range(8, 11)
+_URL, _REFRESH, _COOKIE, _DATE = range(8, 12)
 _ROLE_OF = {
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
@@ -44,6 +44,7 @@ _ROLE_OF = {
     b"content-location": _URL,
     b"refresh": _REFRESH,
     b"set-cookie": _COOKIE,
+    b"date": _DATE,
 }
 _SEEN: dict[bytes, int] = {}
 _SEEN_LIMIT = 1024
@@ -86,11 +87,13 @@ def response_head(
     ready: Ready,
     *,
     head_only: bool,
+    date: bytes = b"",
     place: Callable[[], Place] | None = None,
 ) -> ResponseHead | str:
     """Turn an upstream's head into the client's; a string says why it cannot be.
 
     head_only: the request was a HEAD. Connection and Transfer-Encoding towards the client are the caller's.
+    date: the line to add when the upstream sent no Date (RFC 9110 §6.6.1); b"" = none is added.
     place: where the client found the proxy, asked where a URL is rewritten; None = URLs stay.
     """
     first = _STATUS_LINES.get((status, reason))
@@ -109,6 +112,9 @@ def response_head(
         if role is None:
             role = _role_of(name)
         if role == _CROSS:
+            lines.append(name + b": " + value)
+        elif role == _DATE:
+            date = b""
             lines.append(name + b": " + value)
         elif role == _LENGTH:
             framing = Framing.LENGTH
@@ -132,12 +138,14 @@ def response_head(
             lines.append(name + b": " + _rewritten(role, value, ready, place))
     if ends:
         lines = _without_nominated(lines, ends)
+    if date:
+        lines.append(date)
     if ready.plain:
         if ready.block:
             lines.append(ready.block)
     else:
         _edit(lines, ready)
-        _add_dependent(lines, ready, cors)
+        _add_dependent(lines, ready, cors, date)
     if vary:
         missing = merge_vary(vary, decision.vary)
         if missing is not None:  # onto the last line: caches that read only one Vary are still about
@@ -216,15 +224,15 @@ def _edit(lines: list[bytes], ready: Ready) -> None:
         lines[1:] = edit_lines(lines[1:], ready.rewriting.edits)
 
 
-def _add_dependent(lines: list[bytes], ready: Ready, cors: Fields) -> None:
-    """Add the CORS lines that depend on what the upstream sent."""
+def _add_dependent(lines: list[bytes], ready: Ready, cors: Fields, own_date: bytes) -> None:
+    """Add the CORS lines that depend on what the upstream sent. A Date of our own is none of that."""
     decision = ready.decision
     if decision.passes:
         lines.extend(name + b": " + value for name, value in cors)
         return
     names: list[bytes] = []
     if decision.expose_present:
-        names += exposable(line.partition(b":")[0] for line in lines[1:])
+        names += exposable(line.partition(b":")[0] for line in lines[1:] if line is not own_date)
     if decision.merge_expose:
         for name, value in cors:
             if name.lower() == b"access-control-expose-headers":

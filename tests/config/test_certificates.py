@@ -1,4 +1,4 @@
-"""Certificate files, good and bad: which file is blamed, at which place, and what `check` and `run` make of it."""
+"""Certificate files, good and bad: which is blamed, where, and what `check` and `run` make of it."""
 
 import os
 import ssl
@@ -15,6 +15,7 @@ from corsproxy.cli.main import cli
 from corsproxy.config.certificates import PemError, load_authorities, load_pair, require_pem
 from corsproxy.config.compile import load_table
 from corsproxy.config.table import HealthCheck, ListenTls, UpstreamTls
+from corsproxy.config.words import quoted
 from tests.certificates import Files, files_of
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
@@ -141,7 +142,7 @@ def test_a_bad_file_is_blamed(case: Bad, files: Files) -> None:
         load(files)
     assert (caught.value.role, caught.value.mistake.code) == (case.role, case.code)
     assert case.message in caught.value.mistake.message
-    assert path in caught.value.mistake.message
+    assert quoted(path) in caught.value.mistake.message
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.says)
@@ -186,7 +187,7 @@ def test_a_bad_file_is_one_clear_line_and_78(verb: str, code: int, files: Files,
     config.write_text(listening(files), encoding="utf-8")
     result = CliRunner().invoke(cli, [verb, "-c", str(config)])
     assert result.exit_code == code
-    assert f"{config}:5:10: listen.tls.key: {files.key!r} is not the key of" in result.output
+    assert f"{config}:5:10: listen.tls.key: {quoted(files.key)} is not the key of" in result.output
 
 
 UPSTREAM = """
@@ -195,7 +196,7 @@ upstreams:
     endpoints: [https://10.0.0.1, https://10.0.0.2]
     balance: least_in_flight
     tls: {{ca: {0.ca}, server_name: Legacy.Test, cert: {0.cert}, key: {0.key}}}
-    health: {{path: /up?x=1, interval: 1s, timeout: 500ms, healthy_after: 1, unhealthy_after: 4}}
+    health: {{path: "/up?x=1", interval: 1s, timeout: 500ms, healthy_after: 1, unhealthy_after: 4}}
 routes: [{{upstream: legacy, cors: off}}]
 """
 
@@ -212,8 +213,8 @@ def test_an_upstream_with_everything(files: Files) -> None:
 
 
 def test_an_unverified_upstream_is_warned_of_and_served() -> None:
-    text = "upstreams: {a: {endpoints: [https://10.0.0.1], tls: {verify: false}}}\nroutes: [{upstream: a, cors: off}]\n"
-    table, problems = load_table(text, "f", {})
+    block = "upstreams: {a: {endpoints: [https://10.0.0.1], tls: {verify: false}}}\n"
+    table, problems = load_table(block + "routes: [{upstream: a, cors: off}]\n", "f", {})
     assert table is not None
     assert not table.routes[0].upstream.tls.verify
     assert [(problem.code, problem.severity) for problem in problems] == [("unverified-upstream", "warning")]

@@ -1,7 +1,9 @@
 """What crosses the proxy unchanged, and what must not cross it."""
 
 import asyncio
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -90,7 +92,38 @@ async def test_nothing_is_invented_for_either_side() -> None:
             "X-Forwarded-For",
             "X-Forwarded-Proto",
         ]
-        assert [name for name, _ in answer.fields] == ["Content-Length"]
+        assert [name for name, _ in answer.fields] == ["Content-Length", "Date"]
+
+
+DATE = "Sat, 01 Jan 2000 00:00:00 GMT"
+
+
+async def test_a_response_without_date_gets_one_and_another_keeps_its_own() -> None:
+    """RFC 9110 §6.6.1: a recipient with a clock adds the time of receipt before it forwards."""
+    for lines, expected in (([], False), ([f"dATE: {DATE}"], True)):
+        async with upstream(answers(ok(b"", *lines))) as legacy, proxy(route(legacy.port)) as front:
+            date = (await ask(front.address, get("/"))).one("Date")
+            assert (date == DATE) is expected
+            assert date is not None
+            assert abs(time.time() - parsedate_to_datetime(date).timestamp()) < 5 or expected
+
+
+async def test_options_with_max_forwards_0_is_answered_here() -> None:
+    """RFC 9110 §7.6.2: by the last recipient, as itself; with the CORS fields of the route."""
+    async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
+        for target in ("/a", "*"):
+            answer = await ask(front.address, get(target, ORIGIN, "Max-Forwards: 0", method="OPTIONS"))
+            assert (answer.status, answer.one("Content-Length")) == (200, "0")
+            assert "OPTIONS" in (answer.one("Allow") or "")
+            assert answer.one("Access-Control-Allow-Origin") == APP
+        assert legacy.connections == 0
+        assert [exchange.status for exchange in front.recorder.exchanges] == [200, 200]
+
+
+async def test_options_with_max_forwards_above_0_loses_a_hop() -> None:
+    async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
+        assert (await ask(front.address, get("/", "Max-Forwards: 7", method="OPTIONS"))).status == 200
+        assert legacy.requests[0].all("Max-Forwards") == ["6"]
 
 
 async def test_repeated_response_fields_stay_apart_and_in_order() -> None:

@@ -254,6 +254,9 @@ FACTS = [
         b"websocket",
     ),
     Fact("29: Upgrade alone asks for none (RFC 9110 7.8)", [(b"Upgrade", b"websocket")], "upgrade", b""),
+    Fact(
+        "Max-Forwards of a GET limits nothing (RFC 9110 7.6.2)", [(b"Max-Forwards", b"0")], "max_forwards", -1
+    ),
     Fact("no body", [], "has_body", False),
     Fact("a length of zero is no body", [(b"Content-Length", b"0")], "has_body", False),
     Fact("a length", [(b"Content-Length", b"12")], "body_bytes", 12),
@@ -265,6 +268,33 @@ FACTS = [
 @pytest.mark.parametrize("case", FACTS, ids=lambda case: case.says)
 def test_facts(case: Fact) -> None:
     assert getattr(facts(*case.fields), case.fact) == case.value
+
+
+class Hops(NamedTuple):
+    says: str
+    sent: list[bytes]
+    limit: int
+    forwarded: list[bytes]
+
+
+HOPS = [
+    Hops("none", [], -1, []),
+    Hops("the last hop", [b"0"], 0, [b"0"]),
+    Hops("one more", [b"1"], 1, [b"0"]),
+    Hops("leading zeros", [b"010"], 10, [b"9"]),
+    Hops("the least of several counts", [b"5", b"0", b"3"], 0, [b"4", b"0", b"2"]),
+    Hops("no number", [b"few"], -1, [b"few"]),
+    Hops("a negative one is no number", [b"-1"], -1, [b"-1"]),
+    Hops("a list is no number", [b"0, 1"], -1, [b"0, 1"]),
+    Hops("more than any chain has", [b"9" * 5000], -1, [b"9" * 5000]),
+]
+
+
+@pytest.mark.parametrize("case", HOPS, ids=lambda case: case.says)
+def test_max_forwards_of_options(case: Hops) -> None:
+    request = facts(*((b"Max-Forwards", value) for value in case.sent), method=b"OPTIONS")
+    assert request.max_forwards == case.limit
+    assert request.lines == [b"Max-Forwards: " + value for value in case.forwarded]
 
 
 def test_39_an_http10_client_is_sent_no_100() -> None:

@@ -14,6 +14,7 @@ import trustme
 
 from corsproxy.config.certificates import PemError
 from corsproxy.config.table import Address, Endpoint, ListenTls, Route, Table, Timeouts, UpstreamTls
+from corsproxy.config.words import quoted
 from corsproxy.ops.certificates import ListenerCertificate
 from corsproxy.ops.process import serve
 from tests.certificates import (
@@ -263,7 +264,7 @@ async def test_files_that_cannot_be_used_leave_the_old_in_use_and_are_named_once
         for _ in range(3):
             certificate.refresh()
         assert await shown_by(front.address, files) == old
-        blame = f"{files.key!r} is not the key of the first certificate in {files.cert!r}"
+        blame = f"{quoted(files.key)} is not the key of the first certificate in {quoted(files.cert)}"
         assert caplog.messages == [f"the listener keeps its certificate: {blame}"]
         write(files.key, None)
         certificate.refresh()
