@@ -1,7 +1,6 @@
 """corsproxy: a reverse proxy that puts a correct, explainable CORS policy in front of an API.
 
-Here:  the version, and nothing else. The rooms are cli, dev, export, ops, proxy, upstream, config, cors,
-       http.
+Here:  the version, and nothing else. The rooms are cli, dev, ops, proxy, upstream, config, cors, http.
 Never: imports of those rooms; `corsproxy healthcheck` must start without them.
 """
 

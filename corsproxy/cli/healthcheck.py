@@ -1,8 +1,7 @@
 """`corsproxy healthcheck`: is the proxy of this container or host ready?
 
 Here:  one HTTP exchange with the admin listener over a plain socket.
-Never: imports of anything heavy: it runs every few seconds beside the proxy, so it reads no configuration
-       file.
+Never: imports of anything heavy, nor the configuration file: it runs every few seconds beside the proxy.
 """
 
 import socket

@@ -27,9 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def serve(table: Table, env: Mapping[str, str] = os.environ) -> int:
-    """Serve a table until SIGTERM or SIGINT; the exit code: 0 after a graceful end, 1 when it could not
-    start.
-    """
+    """Serve a table until SIGTERM or SIGINT; the exit code: 0, or 1 when it could not start."""
     set_up_logging(table.log)
     try:
         return run_loop(_serve(table, env))

@@ -1,8 +1,7 @@
 """The seam to aiohttp's server: one client connection, its requests one at a time.
 
 Here:  aiohttp's `web.Server` and `RequestHandler`, driven without a task per request: order of pipelined
-       requests,
-       flow control, deadlines, lingering close. With `reader`, all that touches aiohttp's internals.
+       requests, flow control, deadlines, lingering close. With `reader`, all that knows aiohttp's internals.
 Never: routes, policies, upstreams. `Service.handle` gets each request and calls back.
 """
 
@@ -11,9 +10,7 @@ import logging
 import math
 import socket
 import struct
-from collections.abc import Sequence
 from typing import Any, cast
-from typing import Protocol as Shape
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
@@ -21,81 +18,22 @@ from aiohttp.http import HttpRequestParser
 from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import RequestHandler
 
-from corsproxy.config.table import Limits, Timeouts
 from corsproxy.http.faults import CLIENT_TIMEOUT, Fault
-from corsproxy.http.forwarded import Network, forwarded_lines, trusts
+from corsproxy.http.forwarded import forwarded_lines, trusts
 from corsproxy.proxy.reader import Parser, RequestReader
-from corsproxy.proxy.request import Request
+from corsproxy.proxy.roles import Pump, Service, Work
 
-__all__ = ["ClientServer", "Downstream", "Pump", "Service", "Settings", "Work", "has_c_parser"]
+__all__ = ["ClientServer", "Downstream", "has_c_parser"]
 
 _log = logging.getLogger(__name__)
 
-# Body bytes are taken out of aiohttp's stream right after each read; its own flow control must stay out of
-# it.
+# Body bytes are taken out of aiohttp's stream after each read; its own flow control must stay out of it.
 _NO_PAUSE = 1 << 30
 _LINGER_SECONDS = 2.0
 # A few connections over the ceiling are still told so (503); the rest are closed unread.
 _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
-
-
-class Work(Shape):
-    """What is under way for a connection's current request."""
-
-    def on_request_body(self) -> None:
-        """More of the body, or its end (`Downstream.take_body`, `request_complete`)."""
-
-    def on_client_gone(self) -> None:
-        """The client closed the connection."""
-
-    def on_client_fault(self, fault: Fault) -> None:
-        """The rest of the body is not valid."""
-
-    def on_client_drained(self) -> None:
-        """The client takes more again, after `Downstream.is_choked` was True."""
-
-    def on_deadline(self) -> None:
-        """The time given to `Downstream.arm` is over."""
-
-
-class Pump(Work, Shape):
-    """What is under way once the connection has switched to another protocol."""
-
-    def on_client_data(self, data: bytes) -> None:
-        """Bytes from the client, as they came."""
-
-    def on_client_eof(self) -> bool:
-        """The client sends no more; True keeps the other direction open."""
-
-
-class Service(Shape):
-    """Who serves requests."""
-
-    def handle(self, client: "Downstream", request: Request) -> None:
-        """Serve one request; `Downstream.finish` ends it, now or later."""
-
-    def refuse(self, client: "Downstream", fault: Fault, head: bytes) -> None:
-        """Answer a request that could not be read. head: what is known of it, b"" when nothing is."""
-
-    def settings(self) -> "Settings":
-        """What holds for new connections."""
-
-
-class Settings:
-    """Limits and timeouts of the listener."""
-
-    __slots__ = ("limits", "tick", "timeouts", "trusted")
-
-    def __init__(
-        self, limits: Limits, timeouts: Timeouts, shortest: float, trusted: Sequence[Network]
-    ) -> None:
-        """shortest: of all timeouts that a connection can be given, in seconds. trusted: proxies in front."""
-        self.limits = limits
-        self.trusted = trusted
-        self.timeouts = timeouts
-        self.tick = max(shortest, 0.05)  # seconds between two looks at a connection's deadline
 
 
 def has_c_parser() -> bool:
@@ -130,9 +68,7 @@ async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
 
 
 class Downstream(RequestHandler):
-    """A client's connection. One exchange at a time; pipelined requests wait unparsed, with reading
-    paused.
-    """
+    """A client's connection: one exchange at a time; pipelined requests wait unparsed."""
 
     __slots__ = (
         "_deadline",
@@ -361,9 +297,7 @@ class Downstream(RequestHandler):
         self._request_handler = None
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp narrows asyncio's own signature
-        """A client that sends no more is taken to be gone, as nginx and Envoy do: nobody waits for the
-        upstream.
-        """
+        """A client that sends no more is taken to be gone, as by nginx and Envoy: nobody waits."""
         if self._pump is not None:
             return self._pump.on_client_eof()
         if self.work is not None:
@@ -396,14 +330,10 @@ class Downstream(RequestHandler):
             self._process()
 
     def pause_reading(self) -> None:
-        """Do nothing: aiohttp's stream asks for this when it is full, which it never is here
-        (`_NO_PAUSE`).
-        """
+        """Do nothing: aiohttp's stream asks for this when it is full, which it never is here."""
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Do nothing: aiohttp's stream calls this at the end of each body; reading is held and released
-        below.
-        """
+        """Do nothing: aiohttp's stream calls this after each body; reading is released below."""
 
     # aiohttp's server, stopping
 
@@ -472,9 +402,7 @@ class Downstream(RequestHandler):
             work.on_request_body()
 
     def _refuse(self, fault: Fault) -> None:
-        """Answer a request that cannot be served, and read no further: what follows cannot be told from
-        it.
-        """
+        """Answer a request that cannot be served; what follows cannot be told from it and is not read."""
         reader = self._reader
         self._phase = _EXCHANGE
         self._keeps_alive = False

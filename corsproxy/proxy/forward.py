@@ -188,9 +188,7 @@ class Forward:
         return self.client.request_complete or (self.request.expects and not self._received)
 
     def _framed_body(self) -> bytes | None:
-        """The body pieces that arrived, framed for the upstream; None when they were too many and the
-        exchange ended.
-        """
+        """The body pieces that arrived, framed for the upstream; None when they were too many."""
         pieces = self.client.take_body()
         size = sum(map(len, pieces))
         self._received += size
@@ -302,9 +300,7 @@ class Forward:
         self._arm()
 
     def on_upstream_lost(self, fault: Fault, *, at_end: bool) -> None:
-        """The upstream's connection is gone: the end of a body without a length, a stale connection, or a
-        fault.
-        """
+        """The connection is gone: the end of a body without a length, a stale connection, or a fault."""
         connection, self._connection = self._connection, None
         if connection is None:
             return

@@ -1,7 +1,6 @@
 """The life of a request, top to bottom: match, limit, decide, answer or forward, record.
 
-Here:  the order of the steps, and the one place that turns a fault into an answer and an exchange into a
-       record.
+Here:  the order of the steps, and the one place that turns a fault into an answer.
 Never: bytes on sockets (downstream, forward), the rules (cors), the file (config).
 """
 
@@ -16,10 +15,11 @@ from corsproxy.cors.decide import Decision, decide_no_route
 from corsproxy.http.faults import BODY_TOO_LARGE, CONNECTION_LIMIT, IN_FLIGHT_LIMIT, Fault
 from corsproxy.http.forwarded import public_origin
 from corsproxy.proxy.answers import date_line, fault_answer, options_answer, refusal_answer
-from corsproxy.proxy.downstream import Downstream, Settings
+from corsproxy.proxy.downstream import Downstream
 from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.forward import Forward
 from corsproxy.proxy.request import Request
+from corsproxy.proxy.roles import Settings
 from corsproxy.proxy.routing import Router
 from corsproxy.proxy.service import Ready, RouteService
 from corsproxy.upstream.cluster import Cluster

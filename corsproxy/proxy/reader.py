@@ -34,9 +34,7 @@ class Parser(Shape):
     """What is used of aiohttp's `HttpRequestParser`, whose C version has no type of its own."""
 
     def feed_data(self, data: bytes, /) -> tuple[Any, bool, bytes]:
-        """Messages as (head, body stream), whether the last one asks for another protocol, and what is
-        left.
-        """
+        """Messages as (head, body stream), whether the last asks for another protocol, and the rest."""
 
     def message_consumed(self) -> None:
         """A message was taken; the parser stops after some that were not."""
@@ -200,9 +198,7 @@ class RequestReader:
 
 
 def _end_of_head(data: bytes, before: bytes) -> int | None:
-    """Where the head ends in `data`, of which `before` was already parsed; None when it does not end
-    there.
-    """
+    """Where the head ends in `data`, behind the parsed `before`; None when it does not."""
     if before:
         seam = before[-3:]
         at = (seam + data[:3]).find(_END)

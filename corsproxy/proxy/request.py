@@ -1,7 +1,6 @@
 """The facts of one request, read once from its head.
 
-Here:  one pass over the field lines: what routing, CORS and framing need, and the lines that may cross the
-       proxy.
+Here:  one pass over the field lines: what routing, CORS and framing need, and what may cross the proxy.
 Never: sockets, routes, decisions. A head that must be refused is returned as a Fault, never repaired.
 """
 
@@ -218,9 +217,7 @@ def _role_of(name: bytes) -> int:
 
 
 def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | None:
-    """Keep what a less common field says. Those about CORS cross the proxy too: the upstream may look at
-    them.
-    """
+    """Keep what a less common field says. Those about CORS cross the proxy as well."""
     if role == _LENGTH:
         request.body_bytes = int(value)  # the parser has seen that it is 1*DIGIT, once
         request.has_body = request.body_bytes > 0

@@ -1,7 +1,6 @@
 """The head of an upstream's response as the client gets it.
 
-Here:  one pass over the field lines: what ends at this hop, what belongs to the policy, how the body is
-       framed.
+Here:  one pass over the field lines: what ends at this hop, what is the policy's, how the body is framed.
 Never: sockets; deciding.
 """
 
@@ -159,9 +158,7 @@ def response_head(
 
 
 def trailer_section(trailers: Fields) -> bytes:
-    """The trailer lines that may go on, each ended by CRLF: none that adds to the policy, the framing or the
-    session.
-    """
+    """The trailer lines that may go on: none that adds to the policy, the framing or the session."""
     return b"".join(
         b"%b: %b\r\n" % (name, value)
         for name, value in trailers

@@ -75,9 +75,7 @@ class Router:
         return NO_ROUTE if route is None else route
 
     def _look_up(self, host: bytes, path: bytes) -> tuple[tuple[Route, ...], tuple[Route, ...] | None]:
-        """The routes for this path, and those for the path as an upstream might read it where that
-        differs.
-        """
+        """The routes for this path, and for the path as an upstream might read it where that differs."""
         name = host_name(host)
         canonical = canonical_path(path)
         candidates = self._candidates(name, canonical)

@@ -75,9 +75,7 @@ class RouteService:
     def preflight(
         self, origin: bytes, method: bytes, headers: bytes | None, *, network: bool
     ) -> tuple[Decision, bytes]:
-        """The decision on a preflight and, where it is allowed, the answer's head without Date and
-        Connection.
-        """
+        """The decision on a preflight and, if allowed, the answer's head without Date and Connection."""
         key = (origin, method, headers, network)
         found = self._preflight.get(key)
         if found is None:

@@ -351,9 +351,7 @@ class Connection(asyncio.Protocol):
             self._receiver.on_interim(status, fields)
 
     def _end_without_body(self) -> None:
-        """The response to a HEAD ends with its head, but llhttp cannot be told: it gets a fresh parser
-        afterwards.
-        """
+        """The response to a HEAD ends with its head; llhttp cannot be told so, and gets a successor."""
         options = {
             option.strip().lower()
             for name, value in self.fields

@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
-__all__ = ["mutate", "objection_to_request", "objection_to_responses"]
+__all__ = ["mutate", "objection_to_first_head", "objection_to_request", "objection_to_responses"]
 
 # What parsers stumble over, put where nobody expects it.
 TOKENS = (
@@ -71,7 +71,7 @@ def mutate(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
 
 
 _REQUEST_LINE = re.compile(rb"[A-Z-]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.1")
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 [1-5]\d\d [\t\x20-\x7e\x80-\xff]*|HTTP/1\.1 [6-9]\d\d .*")
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 [1-9]\d\d [\t\x20-\x7e\x80-\xff]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t\x20-\x7e\x80-\xff]*")
 _CHUNK_SIZE = re.compile(rb"[0-9a-f]+")
 
@@ -85,6 +85,15 @@ def objection_to_request(head: bytes) -> str:
     if objection:
         return objection
     return "" if _count(lines, b"host") == 1 else "not exactly one Host"
+
+
+def objection_to_first_head(data: bytes) -> str:
+    """What is wrong with the first head that a client got, if it got one; "" = nothing."""
+    head, end, _ = data.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    if not end:
+        return "half a head" if data and _STATUS_LINE.match(data) is None else ""
+    return f"status line {first!r}" if _STATUS_LINE.fullmatch(first) is None else _objection_to_lines(lines)
 
 
 def objection_to_responses(data: bytes, *, head_only: bool) -> str:

@@ -12,15 +12,14 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-
-import pytest
+from typing import NamedTuple
 
 from corsproxy.config.table import Timeouts
 from tests.proxy import test_faults, test_framing
 from tests.proxy.conftest import APP, Proxy, proxy, route
-from tests.proxy.fuzzing import mutate, objection_to_request, objection_to_responses
+from tests.proxy.fuzzing import mutate, objection_to_first_head, objection_to_request, objection_to_responses
 from tests.wire import PATIENCE, Upstream, Wire, ask, get, ok, upstream
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -55,22 +54,62 @@ UPSTREAM_SEEDS = [
 ]
 
 
-class World:
-    """A proxy in front of an upstream that looks closely, and what was seen to be wrong."""
+class Input(NamedTuple):
+    """What one side sends, and how its connection ends."""
 
-    def __init__(self, front: Proxy, legacy: Upstream, wrong: list[str]) -> None:
-        self.front = front
-        self.legacy = legacy
-        self.wrong = wrong
-        self.nonce = itertools.count()
+    data: bytes
+    end: str  # "stay" = it waits; "close"; "reset"
+    cut: int  # where the bytes are sent apart; 0 = in one piece
+
+
+ENDS = ("stay", "close", "reset")
+
+
+def replayed(seeds: Iterable[bytes]) -> list[Input]:
+    """Each seed as it is, with every end."""
+    return [Input(data, end, 0) for data in seeds for end in ENDS]
+
+
+def invented(rng: random.Random, seeds: Sequence[bytes]) -> Iterator[list[Input]]:
+    """Batches without end."""
+    while True:
+        drawn = [mutate(rng, seeds) for _ in range(BATCH)]
+        yield [Input(data, rng.choice(ENDS), rng.choice((0, rng.randrange(len(data))))) for data in drawn]
+
+
+class World:
+    """A proxy in front of an upstream, and what was seen to be wrong."""
+
+    def __init__(self, behaviour: "Behaviour") -> None:
+        self.behaviour = behaviour
+        self.front: Proxy
+        self.wrong: list[str] = []
+        self.responses: dict[bytes, Input] = {}  # what the upstream says to whom
+        self.numbers = itertools.count()
+
+    async def serve(self, server: Upstream, wire: Wire) -> None:
+        """One connection to the upstream."""
+        while True:
+            head = await wire.reader.readuntil(b"\r\n\r\n")
+            objection = objection_to_request(head)
+            if objection:
+                self.wrong.append(f"reached the upstream: {objection}")
+                return
+            await read_body(wire, head.lower())
+            target = head.split(b" ")[1]
+            if b"\r\nX-Good: 1\r\n" in head:
+                await wire.send(ok(target))
+            elif not await self.behaviour(self, wire, target):
+                return
 
     async def check(self) -> list[str]:
         """What is wrong by now: what was noted, a good request that fails, anything left over."""
         await self.good()
         try:
             async with asyncio.timeout(PATIENCE):
-                while self.leftovers():
-                    await asyncio.sleep(0.005)  # a connection's end is noticed in a later turn of the loop
+                # The end of a connection is noticed in a later turn of the loop, which sets no event.
+                while self.leftovers():  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
         except TimeoutError:
             self.wrong.append(self.leftovers())
         wrong, self.wrong[:] = self.wrong[:], []
@@ -78,13 +117,13 @@ class World:
 
     async def good(self) -> None:
         """A request in order, on a connection of its own, gets its own response."""
-        body = b"good %d" % next(self.nonce)
+        target = f"/good/{next(self.numbers)}"
         try:
-            answer = await ask(self.front.address, get("/" + body.hex(), "X-Good: 1"))
+            answer = await ask(self.front.address, get(target, "X-Good: 1"))
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError) as error:
             self.wrong.append(f"a good request ended in {error!r}")
         else:
-            if (answer.status, answer.body) != (200, body):
+            if (answer.status, answer.body) != (200, target.encode()):
                 self.wrong.append(f"a good request got {answer}")
 
     def leftovers(self) -> str:
@@ -92,32 +131,33 @@ class World:
         server = self.front.server
         (cluster,) = server._clusters.values()
         (pool,) = cluster.pools
-        # More open than idle would be a leak; more idle than open a connection counted off twice.
         counts = {
             "client connections": server.connections,
             "requests in flight": pool.standing.in_flight,
-            "pooled connections in nobody's hands": pool.open_count - len(pool.idle),
+            "upstream connections in nobody's hands": pool.open_count - len(pool.idle),
         }
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
-Behaviour = Callable[["World", Upstream, Wire], Awaitable[None]]
+Behaviour = Callable[[World, Wire, bytes], Awaitable[bool]]
+"""How the upstream answers for a target; False = the connection ends with it."""
+Sender = Callable[[World, Input], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
 async def world(behaviour: Behaviour) -> AsyncIterator[World]:
-    """A fresh world; exceptions that nobody caught, and errors in the log, count as wrong."""
-    wrong: list[str] = []
-    watch = _Errors(wrong)
+    """A fresh one. Exceptions that nobody caught count as wrong, and so do errors in the log."""
+    around = World(behaviour)
+    watch = _Errors(around.wrong)
     logging.getLogger().addHandler(watch)
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: wrong.append(f"unhandled: {context}"))
+    loop.set_exception_handler(lambda _, context: around.wrong.append(f"unhandled: {context}"))
     try:
         async with (
-            upstream(lambda server, wire: behaviour(around, server, wire)) as legacy,
+            upstream(around.serve) as legacy,
             proxy(route(legacy.port, timeouts=QUICK), timeouts=QUICK) as front,
         ):
-            around = World(front, legacy, wrong)
+            around.front = front
             yield around
     finally:
         loop.set_exception_handler(None)
@@ -133,21 +173,8 @@ class _Errors(logging.Handler):
         self.wrong.append(f"logged: {self.format(record)}")
 
 
-async def read_and_answer(around: World, server: Upstream, wire: Wire) -> None:
-    """Look at each request as an upstream that trusts the proxy would not, and answer it."""
-    while True:
-        head = await wire.reader.readuntil(b"\r\n\r\n")
-        objection = objection_to_request(head)
-        if objection:
-            around.wrong.append(f"reached the upstream: {objection}")
-            return
-        await read_body(wire, head.lower())
-        server.requests.append(await parsed(head))
-        await wire.send(ok(good_body(head), "X-A: 1"))
-
-
 async def read_body(wire: Wire, head: bytes) -> None:
-    """Take the body as the one framing field says."""
+    """Take the body as the one framing field of a head in lower case says."""
     if b"\r\ncontent-length:" in head:
         await wire.reader.readexactly(int(head.split(b"\r\ncontent-length:")[1].split(b"\r\n")[0]))
     elif b"\r\ntransfer-encoding:" in head:
@@ -156,7 +183,105 @@ async def read_body(wire: Wire, head: bytes) -> None:
         await wire.reader.readuntil(b"\r\n")
 
 
-def good_body(head: bytes) -> bytes:
-    """What a good request asks to be told; else something."""
-    path = head.split(b" ")[1].decode("latin-1")
-    return bytes.fromhex(path.strip("/")) if b"X-Good: 1" in head else b"hello"
+async def spill(wire: Wire, given: Input) -> bool:
+    """Send it; False when that was the end of the connection."""
+    for piece in filter(None, (given.data[: given.cut], given.data[given.cut :])):
+        await wire.send(piece)
+        await asyncio.sleep(0)  # not to wait: to let the piece out on its own
+    if given.end == "reset":
+        wire.abort()
+    elif given.end == "close":
+        wire.writer.write_eof()
+    return given.end == "stay"
+
+
+# The two sides
+
+
+async def greet(around: World, wire: Wire, target: bytes) -> bool:
+    """What the upstream does while clients are odd."""
+    await wire.send(ok(target))
+    return True
+
+
+async def odd_client(around: World, given: Input) -> None:
+    """Send a message of the table's kind, and look at what comes back."""
+    wire = await around.front.dial()
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        if await spill(wire, given) or given.end == "close":
+            received = await wire.rest()
+    await wire.close()
+    objection = objection_to_first_head(received)
+    if objection:
+        around.wrong.append(f"reached the client: {objection}")
+
+
+async def odd_answer(around: World, wire: Wire, target: bytes) -> bool:
+    """What an odd upstream does."""
+    return await spill(wire, around.responses.pop(target))
+
+
+async def plain_client(around: World, given: Input) -> None:
+    """Ask for one response, and look at all that comes before the end of the connection."""
+    number = next(around.numbers)
+    method = ("GET", "GET", "HEAD")[number % 3]
+    target = f"/{number}"
+    around.responses[target.encode()] = given
+    wire = await around.front.dial()
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        await wire.send(get(target, f"Origin: {APP}", "Connection: close", "TE: trailers", method=method))
+        received = await wire.rest()
+    await wire.close()
+    objection = objection_to_responses(received, head_only=method == "HEAD")
+    if objection:
+        around.wrong.append(f"reached the client: {objection}")
+
+
+async def run(around: World, sender: Sender, batch: Sequence[Input]) -> list[str]:
+    """Send a batch, all at once and good requests among them; what went wrong."""
+    done = await asyncio.gather(
+        *(sender(around, given) for given in batch), around.good(), around.good(), return_exceptions=True
+    )
+    around.wrong += [f"hangs: {outcome!r}" for outcome in done if isinstance(outcome, BaseException)]
+    return await around.check()
+
+
+async def culprits(behaviour: Behaviour, sender: Sender, batch: Sequence[Input]) -> str:
+    """Those of a batch that do harm alone, each to a fresh proxy; the whole batch when none does."""
+    found = []
+    for given in batch:
+        async with world(behaviour) as around:
+            wrong = await run(around, sender, [given])
+        if wrong:
+            found.append(f"{given}\n  {wrong}")
+    return "\n".join(found or ["none of them alone:", *map(str, batch)])
+
+
+async def fuzz(behaviour: Behaviour, sender: Sender, kept: list[bytes], seeds: list[bytes]) -> None:
+    """Replay what was kept, then the tables, then invent until the time is over."""
+    until = time.monotonic() + float(ENV or 5) / PARTS
+    start = replayed([*kept, *seeds]) if ENV else replayed(kept)
+    batches = itertools.chain(
+        (start[at : at + BATCH] for at in range(0, len(start), BATCH)), invented(random.Random(SEED), seeds)
+    )
+    async with world(behaviour) as around:
+        for batch in batches:
+            wrong = await run(around, sender, batch)
+            assert not wrong, f"seed {SEED}: {wrong}\n{await culprits(behaviour, sender, batch)}"
+            if time.monotonic() > until and batch[0].data not in kept:
+                break
+
+
+async def test_odd_clients() -> None:
+    await fuzz(greet, odd_client, corpus("client"), CLIENT_SEEDS)
+
+
+async def test_odd_upstreams() -> None:
+    await fuzz(odd_answer, plain_client, corpus("upstream"), UPSTREAM_SEEDS)
+
+
+def test_the_corpus_is_there() -> None:
+    assert corpus("client")
+    assert corpus("upstream")

@@ -232,7 +232,7 @@ class Silent:
         raise AssertionError
 
     def settings(self) -> Any:
-        from corsproxy.proxy.downstream import Settings
+        from corsproxy.proxy.roles import Settings
 
         known = {"limits": Limits(), "timeouts": Timeouts(), "shortest": 1.0}
         wanted = inspect.signature(Settings).parameters
