@@ -7,7 +7,7 @@ Never: what is in the file.
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from corsproxy.config.words import printable
 from corsproxy.config.yaml import MAX_BYTES
@@ -48,7 +48,7 @@ def read_config(option: str | None, env: Mapping[str, str]) -> tuple[str, str]:
     name = find_config(option, env)
     try:
         if name == STDIN:
-            return name, _read(sys.stdin.buffer)
+            return name, _read(_standard_input())
         with Path(name).open("rb") as file:
             return name, _read(file)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -56,6 +56,14 @@ def read_config(option: str | None, env: Mapping[str, str]) -> tuple[str, str]:
         raise ConfigUnreadableError(
             f"cannot read the configuration file {printable(name)}: {reason}"
         ) from error
+
+
+def _standard_input() -> BinaryIO:
+    # None when the process was started with its descriptor 0 closed; the stubs do not know.
+    stream: TextIO | None = sys.stdin
+    if stream is None:
+        raise ValueError("standard input is closed")
+    return stream.buffer
 
 
 def _read(file: BinaryIO) -> str:

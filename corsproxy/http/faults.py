@@ -24,6 +24,7 @@ __all__ = [
     "TARGET_TOO_LONG",
     "TOO_MANY_FIELDS",
     "TRANSFER_CODING",
+    "TUNNEL_IDLE",
     "UPSTREAM_BROKE_OFF",
     "UPSTREAM_LIMIT",
     "UPSTREAM_PROTOCOL",
@@ -183,4 +184,7 @@ UPSTREAM_STALLED = Fault(
     Side.UPSTREAM,
     "connection_read_timeout",
     "The upstream neither took the request nor went on with its response.",
+)
+TUNNEL_IDLE = Fault(
+    "tunnel-idle", 101, Side.PROXY, "", "Nothing moved through the switched connection for too long."
 )

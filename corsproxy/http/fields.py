@@ -45,6 +45,8 @@ _NEVER_NOMINATED = frozenset(
         b"origin",
         b"cookie",
         b"set-cookie",
+        b"expect",
+        b"max-forwards",
         b"authorization",
         b"forwarded",
         b"via",

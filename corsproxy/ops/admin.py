@@ -5,12 +5,14 @@ Never: CORS fields; requests for the upstream; answers to a Host that nobody exp
 """
 
 import ipaddress
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from corsproxy.config.table import Address
-from corsproxy.ops.server import ListenError, Server, reason_of
+from corsproxy.ops.server import ListenError, Server
+from corsproxy.ops.sockets import inode_of, reason_of, remove_own_socket, remove_stale_socket
 
 __all__ = ["Admin"]
 
@@ -23,6 +25,7 @@ class Admin:
         self.draining = False
         self._server = server
         self._runner: web.AppRunner | None = None
+        self._inode = 0  # of the Unix socket that was made here
 
     async def start(self) -> None:
         """Listen. Raises ListenError."""
@@ -38,9 +41,12 @@ class Admin:
             else web.TCPSite(self._runner, address.host or None, address.port)
         )
         try:
+            if address.path:
+                remove_stale_socket(Path(address.path))
             await site.start()
         except OSError as error:
             raise ListenError(f"cannot listen on {address} (admin): {reason_of(error)}") from error
+        self._inode = inode_of(address)
         if not address.path:
             host, port = self._runner.addresses[0][:2]
             self.address = Address(host=host, port=port)
@@ -49,6 +55,7 @@ class Admin:
         """Close the listener."""
         if self._runner is not None:
             await self._runner.cleanup()
+            remove_own_socket(self.address, self._inode)
 
     @web.middleware
     async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -7,13 +7,14 @@ Never: Cookie, Authorization, query values or bodies, which the record does not 
 import asyncio
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TextIO
 
 from corsproxy.config.table import Log
-from corsproxy.cors.decide import Kind
+from corsproxy.cors.decide import Kind, Reason
+from corsproxy.ops.writer import LineWriter
 from corsproxy.proxy.exchange import Exchange
 
 __all__ = ["ExchangeLog", "combined_line", "json_line", "pretty_line", "resolve_format", "set_up_logging"]
@@ -25,7 +26,7 @@ _GREEN, _RED, _YELLOW, _DIM, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[
 Formatter = Callable[[Exchange, float, float], str]
 
 
-def resolve_format(wanted: str, stream: TextIO) -> str:
+def resolve_format(wanted: str, stream: TextIO | LineWriter) -> str:
     """`auto` is pretty on a terminal, else json."""
     if wanted != "auto":
         return wanted
@@ -35,7 +36,7 @@ def resolve_format(wanted: str, stream: TextIO) -> str:
 class ExchangeLog:
     """Writes one line an exchange, some at a time: a write for each would be the dearest part of it."""
 
-    def __init__(self, settings: Log, stream: TextIO, env: Mapping[str, str]) -> None:
+    def __init__(self, settings: Log, stream: TextIO | LineWriter, env: Mapping[str, str]) -> None:
         chosen = resolve_format(settings.format, stream)
         if chosen == "pretty":
             self._format: Formatter = _coloured if stream.isatty() and "NO_COLOR" not in env else pretty_line
@@ -44,7 +45,6 @@ class ExchangeLog:
         self._stream = stream
         self._lines: list[str] = []
         self._flusher: asyncio.TimerHandle | None = None
-        self.lost = 0  # lines that could not be written: the log never stops the proxy
 
     def record(self, exchange: Exchange, ended: float) -> None:
         """Take one finished exchange. ended: seconds on the monotonic clock."""
@@ -62,11 +62,9 @@ class ExchangeLog:
         lines, self._lines = self._lines, []
         if not lines:
             return
-        try:
+        with suppress(OSError, ValueError):  # a full disk, a closed pipe: the log never stops the proxy
             self._stream.write("\n".join(lines) + "\n")
             self._stream.flush()
-        except (OSError, ValueError):  # a full disk, a closed pipe
-            self.lost += len(lines)
 
 
 def json_line(exchange: Exchange, ended: float, now: float) -> str:
@@ -141,9 +139,11 @@ def _coloured(exchange: Exchange, ended: float, now: float) -> str:
 
 
 def _outcome(exchange: Exchange) -> str:
-    """allowed, denied, or a dash for what is not about CORS."""
+    """allowed, denied, or a dash for what no policy of a route settled."""
     decision = exchange.decision
     if decision is None or decision.kind is Kind.NOT_CORS:
+        return "-"
+    if decision.reason is Reason.NO_ROUTE:  # a script may well read that 404: its fields are another policy's
         return "-"
     if decision.passes:
         return "report-only" if decision.detail else "-"
@@ -179,7 +179,7 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-def set_up_logging(settings: Log, stream: TextIO = sys.stderr) -> None:
+def set_up_logging(settings: Log, stream: TextIO | LineWriter) -> None:
     """Send what the process says about itself to `stream`, in the format of the exchange log."""
     handler = logging.StreamHandler(stream)
     if resolve_format(settings.format, stream) == "json":

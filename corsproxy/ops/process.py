@@ -20,6 +20,7 @@ from corsproxy.config.table import Table
 from corsproxy.ops.admin import Admin
 from corsproxy.ops.log import ExchangeLog, set_up_logging
 from corsproxy.ops.server import Server, StartError
+from corsproxy.ops.writer import LineWriter
 
 __all__ = ["run_loop", "serve"]
 
@@ -28,12 +29,15 @@ _log = logging.getLogger(__name__)
 
 def serve(table: Table, env: Mapping[str, str] = os.environ) -> int:
     """Serve a table until SIGTERM or SIGINT; the exit code: 0, or 1 when it could not start."""
-    set_up_logging(table.log)
+    out = LineWriter(sys.stderr)
+    set_up_logging(table.log, out)
     try:
-        return run_loop(_serve(table, env))
+        return run_loop(_serve(table, out, env))
     except (StartError, PemError) as error:
         _log.error("%s", error)
         return 1
+    finally:
+        out.close()
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:
@@ -50,9 +54,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(table: Table, env: Mapping[str, str]) -> int:
+async def _serve(table: Table, out: LineWriter, env: Mapping[str, str]) -> int:
     stopping = _stop_signals()
-    log = ExchangeLog(table.log, sys.stderr, env) if table.log.access else None
+    log = ExchangeLog(table.log, out, env) if table.log.access else None
     server = Server(table, log)
     admin = Admin(table.admin, server) if table.admin is not None else None
     await server.start()

@@ -5,23 +5,21 @@ Never: signals and exit codes (ops.process), what happens inside a request (prox
 """
 
 import asyncio
-import errno
 import logging
-import os
 import socket
-import stat
 from pathlib import Path
 
 from corsproxy.config.table import Address, Table, Upstream
 from corsproxy.ops.certificates import ListenerCertificate
 from corsproxy.ops.log import ExchangeLog
+from corsproxy.ops.sockets import inode_of, reason_of, remove_own_socket, remove_stale_socket
 from corsproxy.proxy.downstream import ClientServer, has_c_parser
 from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.handler import Handler
 from corsproxy.upstream.cluster import Change, Cluster, Notice, build_clusters
 from corsproxy.upstream.resolve import Resolver
 
-__all__ = ["ListenError", "Server", "StartError", "reason_of"]
+__all__ = ["ListenError", "Server", "StartError"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,13 +34,6 @@ class StartError(Exception):
 
 class ListenError(StartError):
     """An address cannot be listened on."""
-
-
-def reason_of(error: OSError) -> str:
-    """What the system says, without what asyncio wraps around it."""
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return (error.strerror or str(error)).lower()
 
 
 class Server:
@@ -75,7 +66,7 @@ class Server:
         self._clients = ClientServer(handler, loop=asyncio.get_running_loop())
         self._listener = await _listen(self._clients, self.table, self._certificate)
         self.addresses = [_address_of(sock) for sock in self._listener.sockets]
-        self._socket_inode = _inode_of(self.table.listen)
+        self._socket_inode = inode_of(self.table.listen)
         if self._certificate is not None:
             self._certificate.watch()
         for cluster in self._clusters.values():
@@ -92,7 +83,7 @@ class Server:
         for cluster in self._clusters.values():
             cluster.close()
         self._resolver.close()
-        _remove_own_socket(self.table.listen, self._socket_inode)
+        remove_own_socket(self.table.listen, self._socket_inode)
         if self._log is not None:
             self._log.flush()
 
@@ -135,7 +126,7 @@ async def _listen(
     shutdown = None if certificate is None else _TLS_SHUTDOWN_SECONDS
     try:
         if address.path:
-            _remove_stale_socket(Path(address.path))
+            remove_stale_socket(Path(address.path))
             return await loop.create_unix_server(
                 clients,
                 address.path,
@@ -155,36 +146,6 @@ async def _listen(
         )
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {reason_of(error)}") from error
-
-
-def _remove_own_socket(address: Address, inode: int) -> None:
-    """Remove the socket that was made here; what stands in its place by now is another's."""
-    if inode and _inode_of(address) == inode:
-        Path(address.path).unlink(missing_ok=True)
-
-
-def _inode_of(address: Address) -> int:
-    """The number of the file at a Unix socket's path; 0 = there is none."""
-    try:
-        return Path(address.path).stat().st_ino if address.path else 0
-    except OSError:
-        return 0
-
-
-def _remove_stale_socket(path: Path) -> None:
-    """Make way for a new socket where an earlier process left one; a live one stays (OSError), or a file."""
-    try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-    raise OSError(errno.EADDRINUSE, "")  # asyncio would take it from under its owner
 
 
 def _address_of(sock: socket.socket) -> Address:

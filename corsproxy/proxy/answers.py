@@ -27,7 +27,8 @@ __all__ = [
 # Of the methods that cross, those that everyone knows; the rest are extensions of WebDAV and the like.
 _ALLOW = b"Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
 _PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus} | {
-    413: b"Content Too Large",  # RFC 9110 §15.5.14; older Pythons know its former name
+    413: b"Content Too Large",  # RFC 9110 §15.5.14 and §15.5.15: older Pythons know former names of both
+    414: b"URI Too Long",
     499: b"Client Closed Request",
 }
 
@@ -94,10 +95,11 @@ def fault_answer(fault: Fault, decision: Decision | None) -> tuple[bytes, bytes]
     """Head (up to and without Date, Connection and the empty line) and body for a fault.
 
     decision: of the route, or of the first policy that allows the origin; its fields go out too, with
-    Proxy-Status exposed, or a script sees no more than "network error" (Fetch, #cors-check looks at every
-    status).
+    Proxy-Status (and Retry-After where it stands) exposed, or a script sees no more than "network error"
+    (Fetch, #cors-check looks at every status).
     """
-    lines = b"" if decision is None else head_lines(decision, exposing=(b"Proxy-Status", b"Retry-After"))
+    exposed = (b"Proxy-Status", b"Retry-After") if fault.retry_after else (b"Proxy-Status",)
+    lines = b"" if decision is None else head_lines(decision, exposing=exposed)
     if fault.error:
         # Without `details`: it would tell a client more of the inside than the problem does.
         lines += b"Proxy-Status: corsproxy; error=" + fault.error.encode("ascii") + b"\r\n"

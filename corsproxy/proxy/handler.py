@@ -21,7 +21,7 @@ from corsproxy.proxy.forward import Forward
 from corsproxy.proxy.request import Request
 from corsproxy.proxy.roles import Settings
 from corsproxy.proxy.routing import Router
-from corsproxy.proxy.service import Ready, RouteService
+from corsproxy.proxy.service import Memos, Ready, RouteService
 from corsproxy.upstream.cluster import Cluster
 
 __all__ = ["Handler"]
@@ -40,7 +40,8 @@ class Handler:
         """record: called once for each exchange, with the time it ended on the monotonic clock."""
         self.table = table
         self._router = Router(table.routes)
-        self._services = tuple(RouteService(route, clusters[route.upstream]) for route in table.routes)
+        memos = Memos()
+        self._services = tuple(RouteService(route, clusters[route.upstream], memos) for route in table.routes)
         self._record = record
         self._settings = Settings(table.limits, table.timeouts, _shortest(table), table.trusted_proxies)
         self._date = b""
@@ -66,7 +67,7 @@ class Handler:
         service = self._services[found.index]
         exchange.route = found
         if is_preflight and found.policy is not None:
-            decision, head = service.preflight(
+            decision, head, body = service.preflight(
                 request.origin or b"",
                 request.requested_method or b"",
                 request.headers,
@@ -74,7 +75,7 @@ class Handler:
             )
             exchange.decision = decision
             if not decision.passes:
-                self._answer_preflight(client, exchange, decision, head)
+                self._send_answer(client, exchange, head, body, None)
                 return
         ready = _decide(client, service, request)
         if exchange.decision is None:  # not a preflight, or one that the upstream settles
@@ -96,6 +97,7 @@ class Handler:
         """Answer a request that could not be read; what is legible of its head may still name an origin."""
         exchange = Exchange(time.monotonic(), client.peer)
         exchange.origin = _legible_origin(head)
+        exchange.request_id = _new_id()
         decision = decide_no_route(self.table.policies, exchange.origin)
         self._answer_fault(client, exchange, fault, decision, None)
 
@@ -103,14 +105,6 @@ class Handler:
         return decide_no_route(self.table.policies, request.origin, preflight=request.is_preflight)
 
     # Ways out
-
-    def _answer_preflight(
-        self, client: Downstream, exchange: Exchange, decision: Decision, head: bytes
-    ) -> None:
-        body = b""
-        if not decision.allowed:
-            head, body = refusal_answer(decision, "The preflight was refused.")
-        self._send_answer(client, exchange, head, body, None)
 
     def _answer_refusal(
         self, client: Downstream, exchange: Exchange, decision: Decision, request: Request
@@ -173,8 +167,12 @@ def _begin(client: Downstream, request: Request) -> Exchange:
     exchange.path = request.path
     exchange.origin = request.origin
     exchange.requested_method = request.requested_method
-    exchange.request_id = request.request_id or b"%b%08x" % (_ID_PREFIX, next(_ID_COUNTER))
+    exchange.request_id = request.request_id or _new_id()
     return exchange
+
+
+def _new_id() -> bytes:
+    return b"%b%08x" % (_ID_PREFIX, next(_ID_COUNTER))
 
 
 def _decide(client: Downstream, service: RouteService, request: Request) -> Ready:
@@ -217,7 +215,7 @@ def _is_same_origin(client: Downstream, request: Request) -> bool:
     return request.origin == scheme + b"://" + host.lower()
 
 
-_ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([!-~]{1,512})[ \t]*\r\n", re.IGNORECASE)
+_ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([!-~]{1,512})[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 def _legible_origin(head: bytes) -> bytes | None:

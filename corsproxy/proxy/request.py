@@ -43,6 +43,7 @@ _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?:
 # what the browser and the hops before us added (Fetch, #forbidden-method).
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 _HOP_COUNT = re.compile(rb"[0-9]{1,9}")
+_LONGEST_LENGTH = 19  # digits: what fits 64 bits, and what no body will ever need
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=@:-]{1,128}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
@@ -219,7 +220,9 @@ def _role_of(name: bytes) -> int:
 def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | None:
     """Keep what a less common field says. Those about CORS cross the proxy as well."""
     if role == _LENGTH:
-        request.body_bytes = int(value)  # the parser has seen that it is 1*DIGIT, once
+        if len(value) > _LONGEST_LENGTH:  # the parser has seen that it is 1*DIGIT, once
+            return BAD_REQUEST.because("Content-Length has too many digits")
+        request.body_bytes = int(value)
         request.has_body = request.body_bytes > 0
         request.lines.append(name + b": " + value)
     elif role == _TRANSFER:

@@ -13,14 +13,17 @@ from corsproxy.cors.decide import (
     decide_preflight,
 )
 from corsproxy.cors.policy import CorsPolicy
-from corsproxy.proxy.answers import preflight_answer
+from corsproxy.proxy.answers import preflight_answer, refusal_answer
 from corsproxy.upstream.cluster import Cluster
 
-__all__ = ["Ready", "RouteService"]
+__all__ = ["Memos", "Ready", "RouteService"]
 
 # Origins and preflights come from clients: a full memo starts anew, so none ever holds more than this.
-_MEMO_LIMIT = 2048
-_MEMO_KEY_BYTES = 1024
+_MEMO_LIMIT = 4096
+_MEMO_KEY_BYTES = 512
+
+
+Settled = tuple[Decision, bytes, bytes]
 
 
 class Ready:
@@ -42,12 +45,22 @@ class Ready:
         self.plain = not (depends or (rewriting is not None and rewriting.edits is not None))
 
 
+class Memos:
+    """What was decided before, for all routes together: else clients could fill one for each of them."""
+
+    __slots__ = ("actual", "preflight")
+
+    def __init__(self) -> None:
+        self.actual: dict[tuple[int, bytes | None, bool], Ready] = {}
+        self.preflight: dict[tuple[int, bytes, bytes, bytes | None, bool], Settled] = {}
+
+
 class RouteService:
     """One route at work."""
 
-    __slots__ = ("_actual", "_preflight", "cluster", "host", "in_flight", "keeps_host", "route")
+    __slots__ = ("_index", "_memos", "cluster", "host", "in_flight", "keeps_host", "route")
 
-    def __init__(self, route: Route, cluster: Cluster) -> None:
+    def __init__(self, route: Route, cluster: Cluster, memos: Memos) -> None:
         self.route = route
         self.cluster = cluster
         host = route.upstream.host
@@ -55,38 +68,42 @@ class RouteService:
         self.keeps_host = host == "preserve"
         self.host = host if isinstance(host, bytes) else b""
         self.in_flight = 0
-        self._actual: dict[tuple[bytes | None, bool], Ready] = {}
-        self._preflight: dict[tuple[bytes, bytes, bytes | None, bool], tuple[Decision, bytes]] = {}
+        self._index = route.index
+        self._memos = memos
 
     def actual(self, origin: bytes | None, *, same_origin: bool = False) -> Ready:
         """The decision on a request that is no preflight."""
-        key = (origin, same_origin)
-        ready = self._actual.get(key)
+        memo = self._memos.actual
+        key = (self._index, origin, same_origin)
+        ready = memo.get(key)
         if ready is None:
             policy = self.route.policy
             decision = NO_POLICY if policy is None else decide_actual(policy, origin, same_origin=same_origin)
             ready = Ready(decision, policy, self.route.rewriting)
             if origin is None or len(origin) <= _MEMO_KEY_BYTES:
-                if len(self._actual) >= _MEMO_LIMIT:
-                    self._actual.clear()
-                self._actual[key] = ready
+                if len(memo) >= _MEMO_LIMIT:
+                    memo.clear()
+                memo[key] = ready
         return ready
 
-    def preflight(
-        self, origin: bytes, method: bytes, headers: bytes | None, *, network: bool
-    ) -> tuple[Decision, bytes]:
-        """The decision on a preflight and, if allowed, the answer's head without Date and Connection."""
-        key = (origin, method, headers, network)
-        found = self._preflight.get(key)
-        if found is None:
-            policy = self.route.policy
-            if policy is None:
-                return NO_POLICY, b""
-            decision = decide_preflight(policy, Preflight(origin, method, headers, network))
-            head = preflight_answer(decision, policy.preflight_status) if decision.allowed else b""
-            found = (decision, head)
+    def preflight(self, origin: bytes, method: bytes, headers: bytes | None, *, network: bool) -> Settled:
+        """The decision on a preflight and its answer: the head without Date and Connection, and the body."""
+        memo = self._memos.preflight
+        key = (self._index, origin, method, headers, network)
+        settled = memo.get(key)
+        if settled is None:
+            settled = _settle(self.route.policy, Preflight(origin, method, headers, network))
             if len(origin) + len(method) + len(headers or b"") <= _MEMO_KEY_BYTES:
-                if len(self._preflight) >= _MEMO_LIMIT:
-                    self._preflight.clear()
-                self._preflight[key] = found
-        return found
+                if len(memo) >= _MEMO_LIMIT:
+                    memo.clear()
+                memo[key] = settled
+        return settled
+
+
+def _settle(policy: CorsPolicy | None, ask: Preflight) -> Settled:
+    if policy is None:
+        return NO_POLICY, b"", b""
+    decision = decide_preflight(policy, ask)
+    if decision.allowed:
+        return decision, preflight_answer(decision, policy.preflight_status), b""
+    return decision, *refusal_answer(decision, "The preflight was refused.")

@@ -7,7 +7,7 @@ Never: the handshake (forward), deciding who may open one (handler).
 
 from collections.abc import Callable
 
-from corsproxy.http.faults import UPSTREAM_STALLED, Fault
+from corsproxy.http.faults import TUNNEL_IDLE, Fault
 from corsproxy.proxy.downstream import Downstream
 from corsproxy.upstream.connection import Connection
 
@@ -75,7 +75,7 @@ class Tunnel:
 
     def on_client_gone(self) -> None:
         """The client closed the connection."""
-        self._end(None)
+        self._end(None, abrupt=True)
 
     def on_client_drained(self) -> None:
         """The client takes more again."""
@@ -83,7 +83,7 @@ class Tunnel:
 
     def on_deadline(self) -> None:
         """Nothing moved for too long."""
-        self._end(UPSTREAM_STALLED)
+        self._end(TUNNEL_IDLE, abrupt=True)
 
     def on_request_body(self) -> None:
         """Never called: the request of a switch has no body."""
@@ -122,10 +122,13 @@ class Tunnel:
         """The upstream takes more again."""
         self._client.resume_upload()
 
-    def _end(self, fault: Fault | None) -> None:
+    def _end(self, fault: Fault | None, *, abrupt: bool = False) -> None:
         ended, self._ended = self._ended, None
         if ended is None:
             return
-        self._connection.close_gently()
+        if abrupt:
+            self._connection.close()
+        else:
+            self._connection.close_gently()
         self._client.hang_up()
         ended(self, fault)

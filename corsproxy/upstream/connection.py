@@ -22,6 +22,7 @@ __all__ = ["Connection", "Owner", "Receiver", "Switched"]
 _HEAD_LIMIT = 256 * 1024  # bytes of a head, or of framing and trailers without a byte of body between
 _INTERIM_LIMIT = 100
 _VERSION = b"HTTP/1."
+_GENTLE_SECONDS = 2.0  # for what is still to be sent when a tunnel ends
 
 
 class Receiver(Shape):
@@ -192,6 +193,8 @@ class Connection(asyncio.Protocol):
         """Close once everything written is sent; nobody is told."""
         self._receiver = self._pump = None
         self.transport.close()
+        # It waits for what is not sent yet, and an upstream that reads nothing would keep it waiting.
+        asyncio.get_running_loop().call_later(_GENTLE_SECONDS, self.transport.abort)
 
     def close(self) -> None:
         """Close at once; nobody is told. What was not sent yet is dropped."""

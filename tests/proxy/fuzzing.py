@@ -152,11 +152,19 @@ def _objection_to_chunks(body: bytes) -> str:
             return f"chunk size {line!r}"
         size = int(line, 16)
         if size == 0:
-            return "" if rest in {b"", b"\r\n"} else f"{rest!r} behind the last chunk"
+            return _objection_to_trailers(rest)
         if len(rest) > size and not b"\r\n".startswith(rest[size : size + 2]):
             return "a chunk without its end"
         body = rest[size + 2 :]
     return ""
+
+
+def _objection_to_trailers(section: bytes) -> str:
+    section, end, rest = (b"\r\n" + section).partition(b"\r\n\r\n")
+    lines = section.split(b"\r\n")[1:]
+    if rest:
+        return f"{rest!r} behind the last chunk"
+    return (_objection_to_lines(lines) or _objection_to_cors(lines)) if end and lines != [b""] else ""
 
 
 def _count(lines: Sequence[bytes], name: bytes) -> int:

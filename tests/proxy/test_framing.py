@@ -186,6 +186,8 @@ LINES = [
             "GET /\x00 HTTP/1.1",
             "GET /\x01 HTTP/1.1",
             "GET /\x7f HTTP/1.1",
+            "GET /caf\xe9 HTTP/1.1",
+            "GET /?\xff HTTP/1.1",
             "GET a HTTP/1.1",
             "GET ? HTTP/1.1",
             "GET /a#b HTTP/1.1",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corsproxy.config.table import Timeouts
+from corsproxy.upstream.pool import Pool
 from tests.proxy import test_faults, test_framing
 from tests.proxy.conftest import APP, Proxy, proxy, route
 from tests.proxy.fuzzing import mutate, objection_to_first_head, objection_to_request, objection_to_responses
@@ -87,6 +88,12 @@ class World:
         self.responses: dict[bytes, Input] = {}  # what the upstream says to whom
         self.numbers = itertools.count()
 
+    @property
+    def pool(self) -> Pool:
+        """Of the one endpoint."""
+        (cluster,) = self.front.server._clusters.values()
+        return cluster.pools[0]
+
     async def serve(self, server: Upstream, wire: Wire) -> None:
         """One connection to the upstream."""
         while True:
@@ -104,7 +111,9 @@ class World:
 
     async def check(self) -> list[str]:
         """What is wrong by now: what was noted, a good request that fails, anything left over."""
-        await self.good()
+        await asyncio.gather(
+            *(self.good() for _ in range(len(self.pool.idle) + 1))
+        )  # each kept connection once
         try:
             async with asyncio.timeout(PATIENCE):
                 # The end of a connection is noticed in a later turn of the loop, which sets no event.
@@ -128,11 +137,9 @@ class World:
 
     def leftovers(self) -> str:
         """What is still there although nobody is: "" = nothing."""
-        server = self.front.server
-        (cluster,) = server._clusters.values()
-        (pool,) = cluster.pools
+        pool = self.pool
         counts = {
-            "client connections": server.connections,
+            "client connections": self.front.server.connections,
             "requests in flight": pool.standing.in_flight,
             "upstream connections in nobody's hands": pool.open_count - len(pool.idle),
         }

@@ -108,7 +108,7 @@ async def test_a_tunnel_in_which_nothing_moves_ends_after_the_idle_limit() -> No
         wire = await opened(front)
         assert await wire.ended()
         assert front.last.fault is not None
-        assert front.last.fault.code == "upstream-stalled"
+        assert front.last.fault.code == "tunnel-idle"
 
 
 @dataclass(frozen=True)
