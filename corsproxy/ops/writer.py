@@ -4,7 +4,10 @@ Here:  one thread that writes, fed by a bounded queue; what does not fit is coun
 Never: what the lines say.
 """
 
+import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import TextIO
 
 __all__ = ["LineWriter"]
@@ -18,8 +21,7 @@ class LineWriter:
 
     def __init__(self, stream: TextIO) -> None:
         self._is_terminal = stream.isatty()
-        # Straight to the descriptor: a thread stuck inside Python's own buffer would hold its lock at exit.
-        self._raw = open(stream.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - lives with the process
+        self._raw = _raw(stream)
         self._waiting: list[str] = []
         self._size = 0  # of what waits, in characters
         self._lost = 0  # lines dropped since the last one that was written
@@ -68,7 +70,7 @@ class LineWriter:
 
     def _write(self, data: bytes) -> None:
         while data:
-            data = data[self._raw.write(data) or 0 :]
+            data = data[self._raw(data) :]
 
     def _next(self) -> str | None:
         """The text to write next, once there is some; None when it is over."""
@@ -83,3 +85,20 @@ class LineWriter:
             self._size = 0
             lost, self._lost = self._lost, 0
         return f"{lost} log lines were lost\n{text}" if lost else text
+
+
+def _raw(stream: TextIO) -> Callable[[bytes], int]:
+    """How to write bytes to what is behind a stream, past Python's buffer.
+
+    A thread that is stuck inside that buffer would hold its lock when the process ends.
+    """
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # a stream in memory, which never blocks
+        return partial(_write_text, stream)
+    return partial(os.write, descriptor)
+
+
+def _write_text(stream: TextIO, data: bytes) -> int:
+    stream.write(data.decode())
+    return len(data)

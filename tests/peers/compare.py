@@ -3,7 +3,7 @@
 Here:  one upstream, three proxies in front of it, the cases of `tests/proxy/test_framing.py`, a table.
 Never: a verdict. What corsproxy has to do, its tests say; why others differ, `docs/http.md`.
 
-Run as `python -m tests.peers.compare` from the root; it prints where they differ, and the table of docs/http.md.
+Run as `python -m tests.peers.compare` from the root; it prints where they differ, and the table of the page.
 """
 
 import asyncio
@@ -133,7 +133,7 @@ def cases() -> Iterable[Bad]:
 REASONS = {
     1: "HAProxy lets chunked win and drops the length, as RFC 9112 §6.3 allows",
     2: "HAProxy folds equal lengths into one, as RFC 9110 §8.6 allows",
-    5: "HAProxy reads the chunks, and ends the connection",
+    5: "HAProxy reads the chunks",
     7: "HAProxy unfolds lines, as RFC 9112 §5.2 allows",
     9: "RFC 9112 §2.2 lets a recipient take LF for a line end; both forward CRLF",
     10: "both let control bytes through; HAProxy, in this version, NUL as well",
@@ -141,11 +141,11 @@ REASONS = {
     12: "HAProxy takes it for a folded line",
     13: "a LF for CRLF, and white space behind a size, which senders of old have written",
     14: "both skip extensions without looking",
-    15: "nginx drops trailers unread; HAProxy leaves a folded line to the next reader",
-    20: "HAProxy leaves Host to its rules, nginx to `server_name`; here it chooses a route and is told upstream",
+    15: "trailers are not looked at as fields are",
+    20: "HAProxy leaves Host to its rules, nginx to `server_name`; here it is told upstream",
     21: "nginx ignores the scheme, HAProxy an empty host; nobody connects to what they name",
     22: "HAProxy takes `*` for a path",
-    24: "spaces are read over, versions compared loosely; bytes above ASCII and a fragment reach the upstream",
+    24: "spaces are read over, versions compared loosely, odd bytes in targets handed on",
     59: "both hand unknown methods on; the parser here knows a fixed list",
 }
 
@@ -176,7 +176,7 @@ def details(found: Found) -> str:
 
 
 def number_of(says: str) -> int:
-    return int(says.split(" ")[0])
+    return int(says.partition(" ")[0])
 
 
 def find(peer: Peer) -> str | None:
