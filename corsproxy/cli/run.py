@@ -43,6 +43,12 @@ class _AdminType(_AddressType):
 _OFF = Address()
 
 
+def _only_one(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value not in {None, "1"}:
+        raise click.BadParameter("this version has one process; run several copies", ctx, param)
+    return value
+
+
 @click.command(context_settings=HELP_OPTIONS)
 @click.option("-c", "--config", metavar="FILE", help="The configuration file; - reads standard input.")
 @click.option(
@@ -50,6 +56,7 @@ _OFF = Address()
     type=_AddressType(),
     metavar="ADDRESS",
     envvar="CORSPROXY_LISTEN",
+    show_envvar=True,
     help="Instead of `listen`: HOST:PORT or unix:PATH.",
 )
 @click.option(
@@ -57,19 +64,22 @@ _OFF = Address()
     type=_AdminType(),
     metavar="ADDRESS",
     envvar="CORSPROXY_ADMIN",
+    show_envvar=True,
     help="Instead of `admin`: HOST:PORT, unix:PATH or off.",
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, 1),
     metavar="N",
+    callback=_only_one,
     envvar="CORSPROXY_WORKERS",
+    show_envvar=True,
     help="Instead of `workers`; only 1 is supported in this version.",
 )
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "pretty", "json", "combined"]),
     envvar="CORSPROXY_LOG_FORMAT",
+    show_envvar=True,
     help="Instead of `log.format`.",
 )
 @click.pass_context
@@ -78,7 +88,7 @@ def run(
     config: str | None,
     listen: Address | None,
     admin: Address | None,
-    workers: int | None,
+    workers: str | None,
     log_format: str | None,
 ) -> None:
     """Serve by a configuration file, until SIGTERM or SIGINT.
@@ -87,7 +97,7 @@ def run(
     finishes what is in flight, then exits with 0. A file with errors is refused with exit code 78: `corsproxy
     check` names them.
     """
-    del workers  # click has refused every number but the one there is
+    del workers  # _only_one has refused every number but the one there is
     try:
         name, text = read_config(config, os.environ)
     except ConfigUnreadableError as error:

@@ -32,7 +32,7 @@ def parse_listen(text: str) -> Address | Mistake:
     if text.startswith("unix:"):
         return _socket_address(text.removeprefix("unix:").removeprefix("//"))
     host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
+    if not colon or (":" in host and not (host.startswith("[") and host.endswith("]"))):
         return _bad_listen(text, f"write 127.0.0.1:{text}" if _PORT.fullmatch(text) else "")
     if not host:
         remedy = (
@@ -173,7 +173,9 @@ def _tcp_endpoint(scheme: Literal["http", "https"], rest: str) -> tuple[Endpoint
 
 
 def _split_port(authority: str) -> tuple[str, str | None]:
-    """Host and port; None when there is no colon after the host."""
+    """Host and port; None when there is no colon after the host, or its bracket is never closed."""
+    if authority.startswith("[") and "]" not in authority:
+        return authority, None
     host, colon, port = authority.rpartition(":")
     return (host, port) if colon and "]" not in port else (authority, None)
 

@@ -10,6 +10,7 @@ from corsproxy.config import model
 from corsproxy.config.addresses import parse_listen, parse_network
 from corsproxy.config.findings import Findings, Mistake
 from corsproxy.config.load import Loaded, load
+from corsproxy.config.loops import refuse_loops
 from corsproxy.config.problems import Path, Problem
 from corsproxy.config.routes import Routes
 from corsproxy.config.support import refuse_unsupported
@@ -42,6 +43,7 @@ def _compile(config: model.Config, loaded: Loaded) -> Table | None:
     admin = _admin(config, findings)
     trusted = _networks(config.trusted_proxies, findings)
     _check_apart(listen, admin, findings)
+    refuse_loops(config, listen, admin, findings)
     timeouts = Timeouts(**config.timeouts.model_dump())
     limits = Limits(**config.limits.model_dump())
     routes = Routes(loaded, config, timeouts, limits)

@@ -177,6 +177,8 @@ def _retype(kind: str, path: Path, place: Place) -> str:
         return ""
     if "${" in place.text:
         return "look what the variable holds"
+    if path == ("admin",):
+        return "write HOST:PORT or off"
     if kind == "string_type":
         return f"quote it: '{place.text}'" if place.plain else ""
     if kind == "list_type":

@@ -316,7 +316,7 @@ def test_a_certificate_that_cannot_be_used_ends_the_start_with_one_line(
 ) -> None:
     Path(files.key).unlink()
     table = Table((route(1),), (), listen=Address("127.0.0.1", 0), tls=listen_tls(files))
-    monkeypatch.setattr("corsproxy.ops.process.set_up_logging", lambda _: None)
+    monkeypatch.setattr("corsproxy.ops.process.set_up_logging", lambda *_: None)
     assert serve(table, {}) == 1
     with pytest.raises(PemError, match="no such file or directory"):
         ListenerCertificate(listen_tls(files))
