@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pips in one environment would step on each other
-.PHONY: help demo test browser lint bench bench-rules clean
+.PHONY: help demo test browser peers lint bench bench-rules bench-memory clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(VENV)/.test ## All tests but those that need a browser
 
 browser: $(VENV)/.browser ## Real browsers as judges; needs chromium and firefox-esr (or firefox)
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+peers: $(VENV)/.test ## What nginx and HAProxy make of the malformed requests of our tests
+	$(BIN)/python -m tests.peers.compare
 
 lint: $(VENV)/.test $(VENV)/.lint ## Style, types, layers, dependencies, Dockerfile
 	$(BIN)/ruff check
@@ -44,6 +47,9 @@ bench: $(VENV)/.bench ## Speed, side by side with other proxies
 
 bench-rules: $(VENV)/.run ## Does a decision cost the same in a large configuration?
 	$(BIN)/python -m bench.rules $(ARGS)
+
+bench-memory: $(VENV)/.run ## What bodies and connections cost in memory, and who holds up whom
+	$(BIN)/python -m bench.memory
 
 clean: ## Remove all that the others made
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

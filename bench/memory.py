@@ -1,9 +1,9 @@
 """What connections and bodies cost in memory, and whether those who wait hold up others.
 
-Here:  one corsproxy, one upstream, and clients that are slow, idle, stuck or many; figures beside their targets.
+Here:  one corsproxy, one upstream, and clients that are slow, idle, stuck or many; figures beside targets.
 Never: speed (`python -m bench`), other proxies.
 
-Run as `python -m bench.memory` from the root of the repository; it writes `memory.md` beside this file. Linux only.
+Run as `python -m bench.memory` from the root of the repository, on Linux; it writes `memory.md` here.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ PIECE = b"\xa5" * (64 * KIB)
 IDLE_CLIENTS = 10_000
 # One request at a time over each of these, and requests of a good client meanwhile.
 KEEP_ALIVE, TUNNELS, SLOW_HEADS, STUCK = 500, 200, 300, 150
-GOOD_REQUESTS = 200
+GOOD_REQUESTS = 2000
 RESPONSE_LIMIT = 1.0  # seconds
 CONFIG = """\
 listen: 127.0.0.1:{port}
@@ -275,6 +275,8 @@ async def crowd(bench: Bench, stack: AsyncExitStack) -> None:
         if not (await bench.get("/")).endswith(b"ok"):
             raise RuntimeError("a good client was not answered")
         times.append(time.monotonic() - since)
+    if any(task.done() for task in busy):
+        raise RuntimeError("a busy client was not answered")
     for task in busy:
         task.cancel()
     await asyncio.gather(*busy, return_exceptions=True)
@@ -305,8 +307,8 @@ def report(figures: list[Figure]) -> str:
     lines = "\n".join(map(line_of, figures))
     return (
         "# Memory and crowds\n\n"
-        "Written by `make bench-memory`. Resident memory of one worker; “more” is its peak over what was resident "
-        f"before.\n\n{machine}\n\n| What | Measured | At most |\n|---|---|---|\n{lines}\n"
+        "Written by `make bench-memory`. Resident memory of one worker; “more” is its peak over what "
+        f"was resident before.\n\n{machine}\n\n| What | Measured | At most |\n|---|---|---|\n{lines}\n"
     )
 
 

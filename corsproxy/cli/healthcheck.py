@@ -21,7 +21,9 @@ _HOST_PORT = re.compile(r"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.
 def _checked_address(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """An address that can be asked. The rules of the file in short: `config` is too heavy to import here."""
     if value == "off":
-        raise click.BadParameter("'off' means that no admin listener answers: there is nobody to ask", ctx, param)
+        raise click.BadParameter(
+            "'off' means that no admin listener answers: there is nobody to ask", ctx, param
+        )
     if value.startswith("unix:/") and "\0" not in value:
         return value
     match = _HOST_PORT.fullmatch(value)

@@ -6,6 +6,7 @@ Never: what a verb does.
 """
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -17,6 +18,9 @@ import click
 from corsproxy import __version__
 
 __all__ = ["HELP_OPTIONS", "cli", "main"]
+
+# What only output meets here: each verb catches what goes wrong with the files that it opens itself.
+_CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -86,26 +90,16 @@ def cli(ctx: click.Context) -> None:
 def main(**extra: Any) -> None:  # Any: click's own options, for tests
     """The entry point of the command.
 
-    Every verb may print without looking whether it can: output that nothing takes is one line and exit code 1.
-    (A pipe whose reader has gone is click's business, and has no line.)
+    Every verb may print without looking whether it can: output that nothing takes is one line and exit code
+    1. A pipe whose reader has gone is click's business, and has no line.
     """
     try:
         cli.main(prog_name="corsproxy", **extra)
-    except OSError:
-        reason = _stuck_output()
-        if reason is None:
-            raise  # not about the output: a mistake of ours
-        click.echo(f"corsproxy: cannot write to standard output: {reason}", err=True)
-        raise SystemExit(1) from None
-
-
-def _stuck_output() -> str | None:
-    """Why standard output does not take what waits for it, which is dropped then; None when it does."""
-    try:
-        sys.stdout.flush()
     except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
         # The interpreter flushes once more at its end, and would complain in its own words.
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        return error.strerror or str(error)
-    return None
+        click.echo(f"corsproxy: cannot write the output: {error.strerror}", err=True)
+        raise SystemExit(1) from None

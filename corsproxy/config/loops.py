@@ -24,7 +24,7 @@ _LEADS_TO = {"localhost": ("127.0.0.1", "::1"), _ANY4: ("127.0.0.1",), _ANY6: ("
 def refuse_loops(
     config: model.Config, listen: Address | None, admin: Address | None, findings: Findings
 ) -> None:
-    """Note every upstream that is `listen` or `admin`; None = that listener is off, or its address unusable."""
+    """Note every upstream that is `listen` or `admin`; None = it is off, or no usable address."""
     own = [(key, address) for key, address in (("listen", listen), ("admin", admin)) if address is not None]
     for path, url in _urls(config):
         parsed = parse_endpoint(url)
@@ -50,7 +50,7 @@ def _urls(config: model.Config) -> Iterator[tuple[Path, str]]:
         for at, url in enumerate(upstream.endpoints):
             yield ("upstreams", name, "endpoints", at), url
     for at, route in enumerate(config.routes):
-        if is_url(route.upstream):
+        if route.upstream and is_url(route.upstream):  # None where it is missing, which is said elsewhere
             yield ("routes", at, "upstream"), route.upstream
 
 

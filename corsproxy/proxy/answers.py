@@ -95,16 +95,17 @@ def fault_answer(fault: Fault, decision: Decision | None) -> tuple[bytes, bytes]
     """Head (up to and without Date, Connection and the empty line) and body for a fault.
 
     decision: of the route, or of the first policy that allows the origin; its fields go out too, with
-    Proxy-Status (and Retry-After where it stands) exposed, or a script sees no more than "network error"
+    Proxy-Status and Retry-After exposed where they stand, or a script sees no more than "network error"
     (Fetch, #cors-check looks at every status).
     """
-    exposed = (b"Proxy-Status", b"Retry-After") if fault.retry_after else (b"Proxy-Status",)
-    lines = b"" if decision is None else head_lines(decision, exposing=exposed)
+    own: list[tuple[bytes, bytes]] = []
     if fault.error:
         # Without `details`: it would tell a client more of the inside than the problem does.
-        lines += b"Proxy-Status: corsproxy; error=" + fault.error.encode("ascii") + b"\r\n"
+        own.append((b"Proxy-Status", b"corsproxy; error=" + fault.error.encode("ascii")))
     if fault.retry_after:
-        lines += b"Retry-After: %d\r\n" % fault.retry_after
+        own.append((b"Retry-After", b"%d" % fault.retry_after))
+    lines = b"" if decision is None else head_lines(decision, exposing=tuple(name for name, _ in own))
+    lines += b"".join(b"%b: %b\r\n" % field for field in own)
     if fault.status == 405:
         lines += _ALLOW
     problem: dict[str, object] = {"title": fault.says, "status": fault.status, "reason": fault.code}

@@ -167,6 +167,14 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, legacy: str) -> None:
         assert time.monotonic() - started < PATIENCE
 
 
+def test_before_the_listener_is_up_a_signal_ends_it_by_that_signal() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "corsproxy", "run", "-c", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as starting:  # it waits for its file as long as the pipe is open
+        starting.terminate()
+        assert starting.wait(PATIENCE) == -signal.SIGTERM
+
+
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -1,16 +1,19 @@
 """The door itself: verbs, help, version, and the verbs that need no server."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from corsproxy import __version__
 from corsproxy.cli.init import STARTER
-from corsproxy.cli.main import cli
+from corsproxy.cli.main import cli, main
 
 VERBS = ["run", "demo", "check", "explain", "init", "schema", "version", "healthcheck"]
 HERE = ["check", "explain", "init", "schema", "version"]
@@ -62,6 +65,69 @@ def test_version() -> None:
     lines = run("version").stdout.splitlines()
     assert lines[0] == f"corsproxy {__version__}"
     assert any(line.startswith("aiohttp 3.") for line in lines)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("args", [["check", "-"], ["schema"], ["--help"], ["version"]], ids=" ".join)
+def test_output_that_nothing_takes_is_one_line(args: list[str], unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-m", "corsproxy", *args],
+            input=STARTER,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "corsproxy: cannot write the output: No space left on device\n",
+    )
+
+
+def test_another_failure_of_the_system_is_not_blamed_on_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**extra: object) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr(cli, "main", fail)
+    with pytest.raises(ConnectionResetError):
+        main()
+
+
+BAD_USE = [
+    ("run --workers 4", "this version has one process; run several copies"),
+    ("run --workers auto", "this version has one process; run several copies"),
+    ("healthcheck --admin off", "'off' means that no admin listener answers: there is nobody to ask"),
+    ("healthcheck --admin foo", "'foo' is no address: write HOST:PORT, [::1]:PORT or unix:/path"),
+    ("healthcheck --admin ::1:8081", "'::1:8081' is no address: write HOST:PORT"),
+    ("healthcheck --admin http://localhost:8081", "'http://localhost:8081' is no address: write HOST:PORT"),
+    ("healthcheck --admin unix:run.sock", "'unix:run.sock' is no address"),
+    ("healthcheck --admin 127.0.0.1:99999", "'99999' is no port: write a number from 1 to 65535"),
+    ("healthcheck --admin 127.0.0.1:0", "'0' is no port: write a number from 1 to 65535"),
+    ("healthcheck --timeout -1", "write seconds above 0, up to 3600"),
+    ("healthcheck --timeout 0", "write seconds above 0, up to 3600"),
+    ("healthcheck --timeout nan", "write seconds above 0, up to 3600"),
+    ("healthcheck --timeout inf", "write seconds above 0, up to 3600"),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), BAD_USE, ids=[line for line, _ in BAD_USE])
+def test_bad_use_says_what_to_write(line: str, says: str) -> None:
+    result = run(*line.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert says in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "healthcheck"])
+def test_help_names_the_variable_of_each_option(verb: str) -> None:
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    variables = [str(option.envvar) for option in command.params if option.envvar]
+    shown = " ".join(run(verb, "--help").stdout.split())
+    assert variables
+    assert [f"env var: {name}" in shown for name in variables] == [True] * len(variables)
+    assert "<=" not in shown  # a range of one number tells nobody anything
 
 
 def test_schema_is_json() -> None:

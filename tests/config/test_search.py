@@ -38,6 +38,13 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_config("-", {}) == ("-", "caf\udce9\n")
 
 
+def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # what Python makes of a closed descriptor 0
+    with pytest.raises(ConfigUnreadableError) as caught:
+        read_config("-", {})
+    assert str(caught.value) == "cannot read the configuration file -: standard input is closed"
+
+
 def test_a_file_without_end_is_not_read_to_its_end() -> None:
     name, text = read_config("/dev/zero", {})
     assert (name, len(text) <= MAX_BYTES + 4) == ("/dev/zero", True)
