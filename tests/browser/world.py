@@ -180,11 +180,24 @@ def upstream_app(world: World) -> web.Application:
             web.get("/wrong/{kind}", answer_with_wrong_cors),
             web.get("/events", send_event),
             web.get("/never", never_answer),
+            web.get("/socket", echo_over_websocket),
             web.get("/page/", page_file),
             web.get("/page/runner.js", page_file),
         ]
     )
     return app
+
+
+async def echo_over_websocket(request: web.Request) -> web.WebSocketResponse:
+    """Send everything back, and close with a code of our own when told to."""
+    socket = web.WebSocketResponse(protocols=["chat"])
+    await socket.prepare(request)
+    async for message in socket:
+        if message.data == "close":
+            await socket.close(code=4001, message=b"as told")
+        else:
+            await socket.send_str(message.data)
+    return socket
 
 
 FIELDS = {"X-Total-Count": "3", "ETag": '"v1"', "X-Legacy-Node": "rack-7", "Authorization": "odd, but legal"}

@@ -1,0 +1,46 @@
+"""Real browsers open WebSockets through corsproxy: an allowed page may, a foreign one may not.
+
+Here:  what a script gets to know of it: messages, subprotocol, close code.
+Never: frames (tests/proxy/test_tunnel.py).
+"""
+
+import pytest
+
+from tests.browser.browsers import Tab
+from tests.browser.world import World
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+TALK = """
+(url) => new Promise((resolve) => {
+  const told = [];
+  const socket = new WebSocket(url, ["chat"]);
+  socket.onopen = () => socket.send("caf\\u00e9 " + "x".repeat(100000));
+  socket.onmessage = ({ data }) => {
+    told.push(data.length, socket.protocol);
+    socket.send("close");
+  };
+  socket.onclose = ({ code, reason }) => resolve([...told, code, reason]);
+})
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "told", "status"),
+    [
+        ("app", [100005, "chat", 4001, "as told"], 101),
+        (
+            "foreign",
+            [1006, ""],
+            403,
+        ),  # trap 44: no browser looks at CORS fields here, so the proxy must refuse
+    ],
+)
+async def test_who_may_open_one(tab: Tab, world: World, page: str, told: list[object], status: int) -> None:
+    world.begin()
+    await tab.visit(f"{world.origins[page]}/")
+    url = world.origins["proxy"].replace("http://", "ws://") + "/listed/socket"
+    assert await tab.call(TALK, url) == told
+    assert len(world.reached) == (1 if status == 101 else 0)
+    if status == 403:
+        assert world.seen == ["GET origin-not-allowed"]
