@@ -6,6 +6,7 @@ Never: what happens inside functions written in C, which counts as the one instr
 
 import gc
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -30,9 +31,11 @@ if sys.version_info >= (3, 12):
         """By PEP 669: from 3.12 on, tracing misses the first run of a function."""
         count = 0
 
+        here = threading.get_ident()
+
         def note(_code: object, _offset: int) -> None:
             nonlocal count
-            count += 1
+            count += threading.get_ident() == here  # the events are those of every thread
 
         monitoring = sys.monitoring
         tool, event = monitoring.PROFILER_ID, monitoring.events.INSTRUCTION

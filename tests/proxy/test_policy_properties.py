@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import assume, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corsproxy.cors.compile import compile_policy
@@ -109,7 +109,8 @@ def test_a_cache_that_honours_vary_misleads_nobody(
     first = None if before is None else before.origin
     fields = [*PLAIN, *vary, *theirs]
     stored = response_to(spec, first, fields)
-    assume(is_reusable(stored, first, fetch.origin))
+    if not is_reusable(stored, first, fetch.origin):
+        return  # the cache asks again, so nobody is misled
     fresh = response_to(spec, fetch.origin, fields)
     assert browser.passes_cors_check(fetch, stored) is browser.passes_cors_check(fetch, fresh)
     assert browser.readable_names(fetch, stored) == browser.readable_names(fetch, fresh)
