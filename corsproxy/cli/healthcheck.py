@@ -92,7 +92,7 @@ def _connect(admin: str, timeout: float) -> socket.socket:
         return connection
     host, _, port = admin.rpartition(":")
     # Where it listens on every address, it is asked on this machine's own.
-    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104
+    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104 - compared, not bound
     return socket.create_connection((name, int(port)), timeout)
 
 

@@ -117,7 +117,7 @@ class World:
         try:
             async with asyncio.timeout(PATIENCE):
                 # The end of a connection is noticed in a later turn of the loop, which sets no event.
-                while self.leftovers():  # noqa: ASYNC110
+                while self.leftovers():  # noqa: ASYNC110 - nothing tells when a count is back at zero
                     await asyncio.sleep(0.005)
         except TimeoutError:
             self.wrong.append(self.leftovers())
