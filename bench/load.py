@@ -1,128 +1,174 @@
-"""The loads: which request is sent over and over, and what the load generator counted.
+"""The loads: what is sent over and over, to which edition of the proxies, and what must come back.
 
-Here:  the requests as data, the command line of wrk, its totals as a value.
-Never: proxies, CPU time, what a right answer looks like (that is `verify`).
+Here:  the requests and streams as data.
+Never: programs that send them (`generate`), proxies, CPU time, what a right answer looks like (`verify`).
 """
 
 import json
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Literal
 
-__all__ = ["BODY", "CONNECTIONS", "LOADS", "ORIGIN", "Load", "Tally", "parse_totals", "wrk_command"]
+from bench.editions import LOGGED, PLAIN, SECURE, STREAMS, TLS, Edition
+
+__all__ = [
+    "BODY",
+    "EVENT_RATE",
+    "FRAME_BYTES",
+    "KIB",
+    "LOADS",
+    "MIB",
+    "ORIGIN",
+    "Generator",
+    "Load",
+    "body_of",
+]
 
 ORIGIN = "https://app.example.com"
+KIB, MIB = 1 << 10, 1 << 20
 CONNECTIONS = 64  # kept alive; each sends its next request when the last one is answered
+EVENT_RATE = 10  # events a second on each stream
+FRAME_BYTES = 64  # of the payload of a WebSocket message
+
+Generator = Literal["wrk", "paced", "events", "socket"]
+"""wrk: a closed loop. paced: an open loop at half of what the proxy can do. events: streams that are read.
+socket: WebSocket messages, each sent when the last one is back."""
 
 
-def make_body(size: int) -> str:
+def body_of(size: int) -> str:
     """A JSON document of exactly so many bytes."""
     document = {"orders": [{"id": 4711, "state": "shipped", "total": "129.90"}], "note": ""}
     document["note"] = "x" * (size - len(json.dumps(document)))
     return json.dumps(document)
 
 
-BODY = make_body(1024)  # of the upstream's response, and of the POST
+BODY = body_of(KIB)  # of the upstream's usual response
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One request, repeated."""
+    """One request, repeated; or streams, kept open."""
 
     name: str
     says: str
-    method: str
+    method: str = "GET"
+    path: str = "/"
     fields: dict[str, str] = field(default_factory=dict)
-    body: str = ""
+    sends: int = 0  # bytes of the request body
+    gets: int = KIB  # bytes of the body of the response
+    generator: Generator = "wrk"
+    connections: int = CONNECTIONS
+    edition: Edition = PLAIN
+    unit: str = "request"  # what CPU time is divided by
     is_preflight: bool = False  # then the proxy answers and the upstream must never see it
+    varies: bool = False  # a thousand different origins, methods and asked headers in turn
+    is_default: bool = True
+    is_common: bool = False  # also for the development proxies, which are no match for the rest
 
+    @property
+    def body(self) -> str:
+        """The request body."""
+        return body_of(self.sends) if self.sends else ""
+
+
+ORIGIN_FIELD = {"Origin": ORIGIN}
+PREFLIGHT = {
+    **ORIGIN_FIELD,
+    "Access-Control-Request-Method": "PUT",
+    # Sorted, lower case, no space, as browsers write it (Fetch, #cors-preflight-fetch step 5).
+    "Access-Control-Request-Headers": "authorization,content-type",
+}
+BROWSER = {
+    **ORIGIN_FIELD,
+    "Referer": f"{ORIGIN}/",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "Accept": "application/json, text/plain, */*",
+    "Accept-Language": "en-US,en;q=0.5",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Authorization": "Bearer an-example-token-as-long-as-many-of-them-are",
+    "Cookie": "session=8d1f0e6a5b7c4d3e; theme=dark; consent=essential",
+    "Cache-Control": "no-cache",
+    "Sec-Fetch-Dest": "empty",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Site": "same-site",
+}
 
 ALL_LOADS = (
-    Load("get", "GET, 1 KiB JSON, allowed Origin", "GET", {"Origin": ORIGIN}),
+    Load("get", "GET, 1 KiB JSON, allowed Origin", fields=ORIGIN_FIELD, is_common=True),
     Load(
         "preflight",
         "preflight for PUT with content-type and authorization",
         "OPTIONS",
-        {
-            "Origin": ORIGIN,
-            "Access-Control-Request-Method": "PUT",
-            # Sorted, lower case, no space, as browsers write it (Fetch, #cors-preflight-fetch step 5).
-            "Access-Control-Request-Headers": "authorization,content-type",
-        },
+        fields=PREFLIGHT,
         is_preflight=True,
+        is_common=True,
+    ),
+    Load(
+        "preflights",
+        "preflights of 1,000 different origins, methods and headers",
+        "OPTIONS",
+        fields=PREFLIGHT,
+        is_preflight=True,
+        varies=True,
     ),
     Load(
         "post",
         "POST, 1 KiB JSON up, 1 KiB JSON down",
         "POST",
-        {"Origin": ORIGIN, "Content-Type": "application/json"},
-        BODY,
+        fields={**ORIGIN_FIELD, "Content-Type": "application/json"},
+        sends=KIB,
+    ),
+    Load("browser", "GET with the fields a browser adds, 1 KiB JSON", fields=BROWSER, is_default=False),
+    Load("down64k", "GET, 64 KiB", path="/64k", fields=ORIGIN_FIELD, gets=64 * KIB),
+    Load(
+        "down10m",
+        "GET, 10 MiB, 8 connections",
+        path="/10m",
+        fields=ORIGIN_FIELD,
+        gets=10 * MIB,
+        connections=8,
+        unit="transfer",
     ),
     Load(
-        "browser",
-        "GET with the fields a browser adds, 1 KiB JSON",
-        "GET",
-        {
-            "Origin": ORIGIN,
-            "Referer": f"{ORIGIN}/",
-            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-            "Accept": "application/json, text/plain, */*",
-            "Accept-Language": "en-US,en;q=0.5",
-            "Accept-Encoding": "gzip, deflate, br, zstd",
-            "Authorization": "Bearer an-example-token-as-long-as-many-of-them-are",
-            "Cookie": "session=8d1f0e6a5b7c4d3e; theme=dark; consent=essential",
-            "Cache-Control": "no-cache",
-            "Sec-Fetch-Dest": "empty",
-            "Sec-Fetch-Mode": "cors",
-            "Sec-Fetch-Site": "same-site",
-        },
+        "up10m",
+        "POST, 10 MiB up, 1 KiB down, 8 connections",
+        "POST",
+        fields={**ORIGIN_FIELD, "Content-Type": "application/json"},
+        sends=10 * MIB,
+        connections=8,
+        edition=STREAMS,
+        unit="transfer",
+    ),
+    Load(
+        "events",
+        f"server-sent events: 500 streams of {EVENT_RATE} events a second",
+        path="/events",
+        fields=ORIGIN_FIELD,
+        generator="events",
+        connections=500,
+        edition=STREAMS,
+        unit="event",
+    ),
+    Load(
+        "websocket",
+        f"WebSocket echo: 64 connections, {FRAME_BYTES} bytes there and back",
+        path="/socket",
+        fields=ORIGIN_FIELD,
+        generator="socket",
+        edition=STREAMS,
+        unit="message",
+    ),
+    Load("connect", "GET, 1 KiB, a new connection each", fields={**ORIGIN_FIELD, "Connection": "close"}),
+    Load("latency", "GET, 1 KiB, at half the rate the proxy can do", fields=ORIGIN_FIELD, generator="paced"),
+    Load("tls", "GET, 1 KiB, TLS to the client", fields=ORIGIN_FIELD, edition=TLS),
+    Load("secure", "GET, 1 KiB, TLS to the upstream", fields=ORIGIN_FIELD, edition=SECURE),
+    Load("get-logged", "GET, 1 KiB, access log on", fields=ORIGIN_FIELD, edition=LOGGED),
+    Load(
+        "preflight-logged",
+        "preflight, access log on",
+        "OPTIONS",
+        fields=PREFLIGHT,
+        is_preflight=True,
+        edition=LOGGED,
     ),
 )
 LOADS = {load.name: load for load in ALL_LOADS}
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What the load generator counted. Requests are those whose response came back whole."""
-
-    requests: int
-    body_and_head_bytes: int
-    seconds: float
-    p50_us: int
-    p99_us: int
-    errors: dict[str, int]  # by kind: connect, read, write, timeout, status (400 and above)
-
-    def faults(self, load: Load) -> list[str]:
-        """Why this measurement does not count; empty when it does."""
-        found = [f"{count} {kind} errors" for kind, count in self.errors.items() if count]
-        if not self.requests:
-            found.append("no request was answered")
-        # The generator counts a 3xx or an empty 200 as fine; too few bytes tell.
-        if not load.is_preflight and self.body_and_head_bytes < self.requests * len(BODY):
-            found.append("responses were shorter than the upstream's")
-        return found
-
-
-def wrk_command(wrk: str, load: Load, port: int, seconds: int) -> list[str]:
-    """One thread: with two cores it shares one with the upstream, and more would only add switches."""
-    fields = [part for name, value in load.fields.items() for part in ("-H", f"{name}: {value}")]
-    script = str(Path(__file__).parent / "load.lua")
-    sizes = ["-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s"]
-    request = [f"http://127.0.0.1:{port}/", "--", load.method, *([load.body] if load.body else [])]
-    return [wrk, *sizes, "-s", script, *fields, *request]
-
-
-def parse_totals(output: str) -> Tally:
-    """Read the line that load.lua writes. Raises ValueError when there is none."""
-    line = re.search(r"^totals (.+)$", output, re.MULTILINE)
-    if line is None:
-        raise ValueError(f"the load generator reported no totals: {output.strip()[-300:]}")
-    counts = {name: int(value) for name, value in (pair.split("=") for pair in line[1].split())}
-    return Tally(
-        requests=counts.pop("requests"),
-        body_and_head_bytes=counts.pop("bytes"),
-        seconds=counts.pop("duration_us") / 1e6,
-        p50_us=counts.pop("p50_us"),
-        p99_us=counts.pop("p99_us"),
-        errors=counts,
-    )

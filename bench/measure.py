@@ -9,30 +9,20 @@ charged to all its threads, ended ones too, in user and system mode. It is the e
 """
 
 import ctypes
-import http.client
 import re
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load import CONNECTIONS, Load, Tally, parse_totals, wrk_command
-from bench.peers import Running
-from bench.process import Process, ProcessEndedError, pinned
-from bench.verify import faults_of_load
+from bench.generate import Generators, Target, send_load
+from bench.load import MIB, Load
+from bench.process import Process, ProcessEndedError
+from bench.running import Running
+from bench.verify import Door, exchange, faults_of_load
 
-__all__ = ["Bench", "Sample", "measure", "run_load"]
+__all__ = ["CpuWindow", "Sample", "cpu_seconds", "measure", "resident_bytes"]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What stands around the proxies: the same for each of them."""
-
-    wrk: str
-    upstream: Running
-    load_cores: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +32,15 @@ class Sample:
     peer: str
     load: str
     round: int
-    requests: int
+    units: int  # requests, events, messages: as the load says
     seconds: float
     cpu_seconds: float
     rss_bytes: int
     p50_us: int
     p99_us: int
+    lag_us: int = 0  # of the generator, where the load is paced
     faults: tuple[str, ...] = ()  # why it does not count
+    parts: float = 0.0  # of large downloads: units with those that were not complete, in proportion
 
     @property
     def title(self) -> str:
@@ -56,12 +48,13 @@ class Sample:
 
     @property
     def cpu_us(self) -> float:
-        """CPU microseconds a request; no request, no figure (such a sample has faults)."""
-        return self.cpu_seconds / self.requests * 1e6 if self.requests else float("nan")
+        """CPU microseconds a unit; no unit, no figure (such a sample has faults)."""
+        return self.cpu_seconds / (self.parts or self.units) * 1e6 if self.units else float("nan")
 
     @property
     def rate(self) -> float:
-        return self.requests / self.seconds
+        """Units a second."""
+        return (self.parts or self.units) / self.seconds
 
     @property
     def busy(self) -> float:
@@ -69,50 +62,63 @@ class Sample:
         return self.cpu_seconds / self.seconds
 
 
-def measure(bench: Bench, peer: Running, load: Load, seconds: int, number: int) -> Sample:
-    """One sample of one round.
+class CpuWindow:
+    """The CPU time of a proxy, and what its upstream saw, between two moments."""
+
+    def __init__(self, peer: Running, upstream: Running) -> None:
+        self.peer = peer
+        self.upstream = upstream
+        self.members = peer.process.members()
+        self.spent = 0.0
+        self.seen = 0
+
+    def open(self) -> None:
+        self.seen = count_seen(self.upstream.door)
+        self.spent = cpu_seconds(self.members)
+
+    def close(self) -> None:
+        """Raises ProcessEndedError when the proxy has not survived it."""
+        self.peer.process.require_alive()
+        self.spent = cpu_seconds(self.members) - self.spent
+        self.seen = count_seen(self.upstream.door) - self.seen
+
+
+def measure(
+    generators: Generators,
+    upstream: Running,
+    peer: Running,
+    load: Load,
+    seconds: int,
+    number: int,
+    rate: float,
+) -> Sample:
+    """One sample of one round. rate: requests a second, where the load is paced.
 
     Raises ProcessEndedError when the proxy does not survive it, OSError or HTTPException when it stops
     answering, ValueError or TimeoutExpired when the load generator reports nothing.
     """
-    members = peer.process.members()
-    seen = count_seen(bench.upstream.port)
-    before = cpu_seconds(members)
-    tally = run_load(bench, load, peer.port, seconds)
-    peer.process.require_alive()
-    spent = cpu_seconds(members) - before
-    seen = count_seen(bench.upstream.port) - seen
+    window = CpuWindow(peer, upstream)
+    tally = send_load(generators, load, Target(peer.port, peer.door.prefix, rate), seconds, window)
     faults = [
         *tally.faults(load),
-        *faults_of_count(load, tally.requests, seen),
-        *faults_of_members(members, peer.process),
-        *faults_of_load(peer.port, load),
+        *faults_of_count(load, tally.units, window.seen),
+        *faults_of_members(window.members, peer.process),
+        *faults_of_load(peer.door, load, peer.promise),
     ]
     return Sample(
         peer=peer.name,
         load=load.name,
         round=number,
-        requests=tally.requests,
+        units=tally.units,
         seconds=tally.seconds,
-        cpu_seconds=spent,
+        cpu_seconds=window.spent,
         rss_bytes=sum(map(resident_bytes, peer.process.members())),
         p50_us=tally.p50_us,
         p99_us=tally.p99_us,
+        lag_us=tally.lag_us,
         faults=tuple(faults),
+        parts=tally.received_bytes / load.gets if load.gets >= MIB else 0.0,
     )
-
-
-def run_load(bench: Bench, load: Load, port: int, seconds: int) -> Tally:
-    """Send a load for so many seconds. Raises ValueError when the generator reports nothing."""
-    with pinned(bench.load_cores):
-        done = subprocess.run(
-            wrk_command(bench.wrk, load, port, seconds),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=seconds + 30,
-        )
-    return parse_totals(done.stdout + done.stderr)
 
 
 def cpu_seconds(pids: list[int]) -> float:
@@ -128,32 +134,27 @@ def cpu_clock(pid: int) -> int:
     return clock.value
 
 
-def resident_bytes(pid: int) -> int:
-    """VmRSS of proc_pid_status(5). Pages that processes share count in each."""
-    found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+def resident_bytes(pid: int, line: str = "VmRSS") -> int:
+    """VmRSS of proc_pid_status(5), or another line. Pages that processes share count in each."""
+    found = re.search(rf"^{line}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 
-def count_seen(upstream_port: int) -> int:
+def count_seen(upstream: Door) -> int:
     """How many requests the upstream has had, this one too: the third figure of nginx's stub_status."""
-    connection = http.client.HTTPConnection("127.0.0.1", upstream_port, timeout=5)
-    try:
-        connection.request("GET", "/seen")
-        page = connection.getresponse().read().decode()
-    finally:
-        connection.close()
+    page = exchange(upstream, "GET", {}, path="/seen").body.decode()
     return int(page.splitlines()[2].split()[2])
 
 
-def faults_of_count(load: Load, requests: int, seen: int) -> list[str]:
+def faults_of_count(load: Load, units: int, seen: int) -> list[str]:
     """Did the upstream see what it must have seen: every request, or, of preflights, none?
 
-    Some are in flight when the load ends, and those of the warm-up when it begins.
+    Some are on their way when the load begins and when it ends.
     """
-    expected = 0 if load.is_preflight else requests
-    if abs(seen - expected) <= 2 * CONNECTIONS:
+    expected = 0 if load.is_preflight else units
+    if abs(seen - expected) <= 3 * load.connections:
         return []
-    return [f"the upstream saw {seen} requests, expected {expected}"]
+    return [f"the upstream saw {seen} {load.unit}s, expected {expected}"]
 
 
 def faults_of_members(before: list[int], process: Process) -> list[str]:

@@ -1,49 +1,75 @@
 """The peers: what each proxy is called, how it is started, where its configuration comes from.
 
-Here:  one entry a proxy, and one for the upstream; their templates lie beside this file in `peers/`.
-Never: loads and figures. What a right answer is, `verify` says, the same for all.
+Here:  one entry a proxy, and one for each upstream; their templates and scripts lie beside this file, in
+       `peers/`.
+Never: loads and figures. What a right answer is, `verify` says.
 """
 
-import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-from bench.load import BODY
-from bench.process import Process, free_port, started, wait_until
-from bench.verify import is_serving
+from bench.editions import fill
+from bench.process import ROOT
+from bench.programs import MissingError, find_program
 
-__all__ = ["PEERS", "UPSTREAM", "MissingError", "Peer", "Running", "find_program", "peer_version", "running"]
+__all__ = [
+    "ALL_PEERS",
+    "FILES",
+    "PEERS",
+    "STREAMS_UPSTREAM",
+    "TEMPLATES",
+    "UPSTREAM",
+    "Peer",
+    "Promise",
+    "peer_version",
+]
 
-ROOT = Path(__file__).parent.parent  # so that `-m corsproxy` is the one of this checkout
 TEMPLATES = Path(__file__).parent / "peers"
-START_SECONDS = 15.0
-ONE_GO_CORE = (("GOMAXPROCS", "1"),)
+FILES = {"64k": 64 << 10, "10m": 10 << 20}  # what the upstream serves beside its fixed answer
+ONE_GO_CORE = (("GOMAXPROCS", "@workers@"),)
+INSTALL_NODE = "make bench-peers"
+INSTALL_MITMPROXY = "make bench-peers"
 
 
-class MissingError(Exception):
-    """A program is not installed. The text says which, and how to get it."""
+class Promise(Enum):
+    """What a proxy can be told about origins."""
+
+    POLICY = "a list, a pattern, credentials, exposed headers"
+    ONE_ORIGIN = "one origin, sent to everybody; no exposed headers"
+    ANY_ORIGIN = "every origin, without credentials"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A program under test, or the upstream. `@words@` are filled in, here and in the templates:
+    """A program under test, or an upstream. `@words@` are filled in, here and in the templates:
 
-    program, dir (a folder of its own), listen, admin, upstream (ports), body (the upstream's JSON).
+    program, dir (a folder of its own), certs and peers (folders), listen, admin, upstream (ports), workers,
+    body (the upstream's JSON).
     """
 
     name: str
     program: str  # looked up beside this interpreter, on PATH, and where Debian keeps daemons
-    templates: tuple[str, ...]
     command: tuple[str, ...]
     version: tuple[str, ...]  # a command that prints it
     install: str  # for the reader who lacks it
+    templates: tuple[str, ...] = ()
+    needs: str = ""  # a path in `peers/` that an installation makes
     environment: tuple[tuple[str, str], ...] = ()
+    promise: Promise = Promise.POLICY
+    prefix: str = ""  # what every path begins with
+    only_common: bool = False  # a development proxy: the common loads will do
+    is_upstream: bool = False
+
+    def require(self) -> str:
+        """The program's path. Raises MissingError."""
+        program = find_program(self.program, self.install)
+        if self.needs and not (TEMPLATES / self.needs).exists():
+            raise MissingError(f"no {Path(self.needs).name} ({self.install})")
+        return program
 
 
 UPSTREAM = Peer(
@@ -53,7 +79,17 @@ UPSTREAM = Peer(
     command=("@program@", "-e", "stderr", "-p", "@dir@", "-c", "@dir@/upstream.conf"),
     version=("@program@", "-v"),
     install="apt-get install nginx",
+    is_upstream=True,
 )
+STREAMS_UPSTREAM = Peer(
+    name="streams-upstream",
+    program=sys.executable,
+    command=("@program@", "-m", "bench.upstream", "@listen@"),
+    version=("@program@", "--version"),
+    install="python",
+    is_upstream=True,
+)
+
 
 ALL_PEERS = (
     Peer(
@@ -85,7 +121,7 @@ ALL_PEERS = (
         program="envoy",
         templates=("envoy.yaml",),
         command=(
-            *("@program@", "-c", "@dir@/envoy.yaml", "--concurrency", "1"),
+            *("@program@", "-c", "@dir@/envoy.yaml", "--concurrency", "@workers@"),
             *("--log-level", "error", "--disable-hot-restart"),
         ),
         version=("@program@", "--version"),
@@ -109,68 +145,64 @@ ALL_PEERS = (
         install="apt-get install caddy",
         environment=(*ONE_GO_CORE, ("XDG_CONFIG_HOME", "@dir@"), ("XDG_DATA_HOME", "@dir@")),
     ),
+    Peer(
+        name="http-proxy-middleware",
+        program="node",
+        command=("@program@", "@peers@/http-proxy-middleware.cjs", "@listen@", "@upstream@"),
+        version=(
+            "@program@",
+            "-p",
+            "require('@peers@/node_modules/http-proxy-middleware/package.json').version",
+        ),
+        install=INSTALL_NODE,
+        needs="node_modules/http-proxy-middleware",
+        only_common=True,
+    ),
+    Peer(
+        name="cors-anywhere",
+        program="node",
+        command=("@program@", "@peers@/cors-anywhere.cjs", "@listen@"),
+        version=("@program@", "-p", "require('@peers@/node_modules/cors-anywhere/package.json').version"),
+        install=INSTALL_NODE,
+        needs="node_modules/cors-anywhere",
+        promise=Promise.ANY_ORIGIN,
+        prefix="/http://127.0.0.1:@upstream@",
+        only_common=True,
+    ),
+    Peer(
+        name="local-cors-proxy",
+        program="node",
+        command=(
+            *("@program@", "@peers@/node_modules/local-cors-proxy/bin/lcp.js", "--port", "@listen@"),
+            *("--proxyUrl", "http://127.0.0.1:@upstream@", "--proxyPartial", ""),
+            *("--credentials", "--origin", "https://app.example.com"),
+        ),
+        version=("@program@", "-p", "require('@peers@/node_modules/local-cors-proxy/package.json').version"),
+        install=INSTALL_NODE,
+        needs="node_modules/local-cors-proxy",
+        promise=Promise.ONE_ORIGIN,
+        only_common=True,
+    ),
+    Peer(
+        name="mitmproxy",
+        program="mitmdump",
+        command=(
+            *("@program@", "-q", "--mode", "reverse:http://127.0.0.1:@upstream@"),
+            *("--listen-host", "127.0.0.1", "--listen-port", "@listen@", "-s", "@peers@/mitmproxy.py"),
+            *("--set", "flow_detail=0", "--set", "confdir=@dir@"),
+        ),
+        version=("@program@", "--version"),
+        install=INSTALL_MITMPROXY,
+        only_common=True,
+    ),
 )
 PEERS = {peer.name: peer for peer in ALL_PEERS}
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A peer that serves."""
-
-    name: str
-    process: Process
-    port: int
-
-
-def find_program(name: str, install: str) -> str:
-    """The program's path. Raises MissingError."""
-    places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"]
-    found = shutil.which(name, path=os.pathsep.join(places))
-    if found is None:
-        raise MissingError(f"no program {name} ({install})")
-    return found
-
-
-def fill(text: str, words: Mapping[str, str]) -> str:
-    """Put each word in its place. Raises KeyError for a placeholder without a word."""
-    return re.sub(r"@([a-z]+)@", lambda found: words[found[1]], text)
-
-
 def peer_version(peer: Peer) -> str:
     """The first thing that looks like a version in what the program prints. Raises MissingError."""
-    program = find_program(peer.program, peer.install)
-    command = [fill(part, {"program": program}) for part in peer.version]
+    words = {"program": peer.require(), "peers": str(TEMPLATES)}
+    command = [fill(part, words) for part in peer.version]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
     found = re.search(r"\d+\.\d+(\.\d+)?", printed.stdout + printed.stderr)
     return found[0] if found else "of unknown version"
-
-
-@contextmanager
-def running(peer: Peer, scratch: Path, cores: frozenset[int], upstream_port: int = 0) -> Iterator[Running]:
-    """The peer, serving, until the block is left. Raises MissingError or ProcessEndedError.
-
-    scratch: a folder that exists; the peer gets one of its own inside.
-    """
-    folder = scratch / peer.name
-    folder.mkdir()
-    port = free_port()
-    words = {
-        "program": find_program(peer.program, peer.install),
-        "dir": str(folder),
-        "listen": str(port),
-        "admin": str(free_port()),
-        "upstream": str(upstream_port),
-        "body": BODY,
-    }
-    for name in peer.templates:
-        (folder / name).write_text(fill((TEMPLATES / name).read_text(), words))
-    with started(
-        peer.name,
-        [fill(part, words) for part in peer.command],
-        cores=cores,
-        folder=ROOT,
-        environment={name: fill(value, words) for name, value in peer.environment},
-        output=folder / "output.txt",
-    ) as process:
-        wait_until(process, lambda: is_serving(port), START_SECONDS)
-        yield Running(peer.name, process, port)

@@ -15,7 +15,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Process", "ProcessEndedError", "free_port", "pinned", "raise_on_signals", "started", "wait_until"]
+__all__ = [
+    "ROOT",
+    "Process",
+    "ProcessEndedError",
+    "end_with_parent",
+    "free_port",
+    "pinned",
+    "raise_on_signals",
+    "started",
+    "wait_until",
+]
+
+ROOT = Path(__file__).parent.parent  # so that `-m corsproxy` and `-m bench` are those of this checkout
 
 PATIENCE_SECONDS = 3.0  # between asking a process to end and ending it
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -140,7 +152,7 @@ def raise_on_signals() -> None:
     signal.signal(signal.SIGHUP, leave)
 
 
-def wait_until(process: Process, is_ready: Callable[[], bool], seconds: float) -> None:
+def wait_until(process: Process, is_ready: Callable[[], bool], seconds: float, every: float = 0.05) -> None:
     """Raise ProcessEndedError when the program ends first, or the time is over."""
     deadline = time.monotonic() + seconds
     while not is_ready():
@@ -149,4 +161,4 @@ def wait_until(process: Process, is_ready: Callable[[], bool], seconds: float) -
             raise ProcessEndedError(
                 f"{process.name} did not serve within {seconds:.0f} s: {process.last_words()}"
             )
-        time.sleep(0.05)
+        time.sleep(every)

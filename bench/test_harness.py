@@ -1,115 +1,28 @@
-"""Tests of the harness: what it believes, what it refuses, how it counts. `pytest bench` runs them.
+"""Tests of the harness: cores, templates, processes, and its own programs against each other.
 
-Here:  tables of cases over the pure parts, and one real process.
+Here:  tables of cases over the pure parts, and real processes.
 Never: proxies, load, figures.
 """
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from bench.instructions import parse_count
-from bench.load import BODY, LOADS, ORIGIN, Tally, parse_totals
+from bench.editions import LOGGED, PLAIN, SECURE, STREAMS, TLS, Edition, fill, issue_certificates
+from bench.generate import Generators, Target, send_load
+from bench.instructions import instructions_of
+from bench.load import BODY, LOADS, MIB, ORIGIN, body_of
 from bench.machine import Cores, choose_cores, parse_cpu_list
-from bench.measure import Sample, cpu_seconds, faults_of_count
-from bench.peers import ALL_PEERS, TEMPLATES, UPSTREAM, Peer, fill
+from bench.measure import count_seen, cpu_seconds
+from bench.peers import ALL_PEERS, STREAMS_UPSTREAM, TEMPLATES, UPSTREAM, Peer
 from bench.process import ProcessEndedError, session_of, started, wait_until
-from bench.report import markdown_table, round_ratios
-from bench.verify import Answer, faults_of_actual, faults_of_preflight, faults_of_refused
-
-GOOD = Answer(
-    200,
-    (
-        ("x-total-count", "4711"),
-        ("access-control-allow-origin", ORIGIN),
-        ("access-control-allow-credentials", "true"),
-        ("access-control-expose-headers", "X-Total-Count"),
-        ("vary", "Accept-Encoding, Origin"),
-    ),
-    BODY.encode(),
-)
-PREFLIGHT = Answer(
-    204,
-    (
-        ("access-control-allow-origin", ORIGIN),
-        ("access-control-allow-credentials", "true"),
-        ("access-control-allow-methods", "GET, PUT, POST"),
-        ("access-control-allow-headers", "Content-Type, Authorization"),
-        ("access-control-max-age", "600"),
-    ),
-    b"",
-)
-
-
-def without(answer: Answer, name: str) -> Answer:
-    return replace(answer, fields=tuple(field for field in answer.fields if field[0] != name))
-
-
-def with_field(answer: Answer, name: str, value: str) -> Answer:
-    return replace(answer, fields=(*answer.fields, (name, value)))
-
-
-@dataclass(frozen=True)
-class Case:
-    says: str
-    answer: Answer
-    fault: str  # a part of the only fault; "" = none
-
-
-ACTUAL = [
-    Case("a right response has no fault", GOOD, ""),
-    Case("an error status", replace(GOOD, status=502), "status is 502"),
-    Case(
-        "a body of the right length with other bytes",
-        replace(GOOD, body=b"x" * len(BODY)),
-        "not the upstream's",
-    ),
-    Case("a truncated body", replace(GOOD, body=GOOD.body[:-1]), "1023 bytes"),
-    Case("no allowed origin", without(GOOD, "access-control-allow-origin"), "Allow-Origin is None"),
-    Case(
-        "the allowed origin on two lines fails in a browser",
-        with_field(GOOD, "access-control-allow-origin", ORIGIN),
-        f"Allow-Origin is {ORIGIN}, {ORIGIN}",
-    ),
-    Case("no credentials", without(GOOD, "access-control-allow-credentials"), "Allow-Credentials is None"),
-    Case("nothing exposed", without(GOOD, "access-control-expose-headers"), "Expose-Headers lacks"),
-    Case("no Vary", without(GOOD, "vary"), "Vary lacks Origin"),
-    Case("the upstream's field is lost", without(GOOD, "x-total-count"), "X-Total-Count did not come"),
-]
-
-
-@pytest.mark.parametrize("case", ACTUAL, ids=lambda case: case.says)
-def test_actual_response(case: Case) -> None:
-    faults = list(faults_of_actual(case.answer, ORIGIN))
-    assert len(faults) == bool(case.fault)
-    assert case.fault in "".join(faults)
-
-
-PREFLIGHTS = [
-    Case("a right answer has no fault", PREFLIGHT, ""),
-    Case("200 is as good as 204", replace(PREFLIGHT, status=200), ""),
-    Case("a redirect", replace(PREFLIGHT, status=301), "status is 301"),
-    Case("a body", replace(PREFLIGHT, body=b"ok"), "2 bytes"),
-    Case("no methods", without(PREFLIGHT, "access-control-allow-methods"), "Allow-Methods is None"),
-    Case("no headers", without(PREFLIGHT, "access-control-allow-headers"), "Allow-Headers is None"),
-    Case("another max-age", with_field(PREFLIGHT, "access-control-max-age", "5"), "Max-Age is 600, 5"),
-]
-
-
-@pytest.mark.parametrize("case", PREFLIGHTS, ids=lambda case: case.says)
-def test_preflight(case: Case) -> None:
-    faults = list(faults_of_preflight(case.answer, ORIGIN))
-    assert len(faults) == bool(case.fault)
-    assert case.fault in "".join(faults)
-
-
-def test_an_unlisted_origin_must_not_be_let_in() -> None:
-    assert list(faults_of_refused(without(GOOD, "access-control-allow-origin"))) == []
-    assert list(faults_of_refused(GOOD)) == [f"Access-Control-Allow-Origin is {ORIGIN}, expected none"]
-
+from bench.running import running
+from bench.verify import Door, exchange
+from bench.websocket import accept_for, client_frame
 
 CORES = [
     ("one core is shared", {3: {3}}, Cores(frozenset({3}), frozenset({3}))),
@@ -136,69 +49,24 @@ def test_cpu_list() -> None:
     assert parse_cpu_list("0,4-6\n") == {0, 4, 5, 6}
 
 
-TOTALS = (
-    "Requests/sec: 1\ntotals requests=1000 bytes=1500000 duration_us=2000000 p50_us=640 p99_us=900"
-    " connect=0 read=0 write=0 timeout=0 status=0\n"
-)
+EDITIONS = (PLAIN, STREAMS, TLS, SECURE, LOGGED)
+WORDS = ("program", "dir", "certs", "peers", "listen", "admin", "upstream", "workers", "body")
 
 
-def test_totals_are_read() -> None:
-    tally = parse_totals(TOTALS)
-    assert (tally.requests, tally.seconds, tally.p50_us, tally.p99_us) == (1000, 2.0, 640, 900)
-    assert tally.faults(LOADS["get"]) == []
-
-
-def test_no_totals_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unable to connect"):
-        parse_totals("unable to connect to 127.0.0.1:1")
-
-
-FAULTY = [
-    ("one error status", TOTALS.replace("status=0", "status=1"), "1 status errors"),
-    ("one cut connection", TOTALS.replace("read=0", "read=1"), "1 read errors"),
-    ("bodies missing", TOTALS.replace("bytes=1500000", "bytes=900000"), "shorter"),
-    ("silence", TOTALS.replace("requests=1000", "requests=0"), "no request was answered"),
-]
-
-
-@pytest.mark.parametrize(("totals", "fault"), [row[1:] for row in FAULTY], ids=[row[0] for row in FAULTY])
-def test_a_measurement_that_does_not_count(totals: str, fault: str) -> None:
-    tally: Tally = parse_totals(totals)
-    assert [fault in found for found in tally.faults(LOADS["get"])] == [True]
-
-
-def test_the_upstream_must_have_seen_it() -> None:
-    assert faults_of_count(LOADS["get"], 10_000, 10_064) == []
-    assert faults_of_count(LOADS["get"], 10_000, 5_000) == ["the upstream saw 5000 requests, expected 10000"]
-    assert faults_of_count(LOADS["preflight"], 10_000, 1) == []
-    assert faults_of_count(LOADS["preflight"], 10_000, 10_000) != []
-
-
-def sample(peer: str, number: int, cpu_seconds: float) -> Sample:
-    return Sample(peer, "get", number, 1000, 1.0, cpu_seconds, 0, 0, 0)
-
-
-def test_ratios_compare_within_a_round() -> None:
-    """Both slow down in round 2, as on a shared machine: the ratio stays."""
-    rounds = [("corsproxy", 1, 0.02), ("envoy", 1, 0.04), ("envoy", 2, 0.08), ("corsproxy", 2, 0.04)]
-    assert round_ratios([sample(*row) for row in rounds]) == {"envoy": [0.5, 0.5]}
-
-
-def test_no_ratio_without_us() -> None:
-    assert round_ratios([sample("envoy", 1, 0.04), sample("nginx", 1, 0.04)]) == {}
-
-
-def test_columns_are_aligned() -> None:
-    lines = markdown_table(["proxy", "CPU"], [["nginx", "1,000.0"], ["us", "2"]]).splitlines()
-    assert {len(line) for line in lines} == {len(lines[0])}
-    assert lines[3] == "| us    |       2 |"
-
-
+@pytest.mark.parametrize("edition", EDITIONS, ids=lambda edition: edition.name)
 @pytest.mark.parametrize("peer", [UPSTREAM, *ALL_PEERS], ids=lambda peer: peer.name)
-def test_every_template_is_there_and_filled(peer: Peer) -> None:
-    words = dict.fromkeys(("program", "dir", "listen", "admin", "upstream", "body"), "WORD")
+def test_every_template_is_there_and_filled(peer: Peer, edition: Edition) -> None:
+    words = dict.fromkeys(WORDS, "WORD")
     for name in peer.templates:
-        assert "WORD" in fill((TEMPLATES / name).read_text(), words)
+        text = fill((TEMPLATES / name).read_text(), words, edition.tags)
+        assert "WORD" in text
+        assert not [tag for tag in edition.tags if f"@{tag}@" in text]
+
+
+def test_a_tagged_line_belongs_to_its_edition() -> None:
+    text = "a:\n@tls@   b: 1\n  @clear@ c: 2\n@type@: x\n"
+    assert fill(text, {"type": "t"}, TLS.tags) == "a:\n  b: 1\nt: x\n"
+    assert fill(text, {"type": "t"}, PLAIN.tags) == "a:\n  c: 2\nt: x\n"
 
 
 def test_an_unknown_placeholder_is_refused() -> None:
@@ -209,11 +77,61 @@ def test_an_unknown_placeholder_is_refused() -> None:
 def test_the_body_is_one_kibibyte_that_nginx_can_quote() -> None:
     assert len(BODY.encode()) == 1024
     assert not {"'", "$", "\\"} & set(BODY)
+    assert len(body_of(10 * MIB)) == 10 * MIB
 
 
-def test_a_count_that_the_machine_does_not_have() -> None:
-    assert parse_count("# started on\n\n<not supported>,,instructions:u,0,100.00,,\n") is None
-    assert parse_count("# started on\n\n123456,,instructions:u,5,100.00,,\n") == 123456
+def test_counts_of_all_processes_are_added() -> None:
+    assert instructions_of(["version: 1\nsummary: 83504029\n", "totals: 71\n"]) == 83504100
+    with pytest.raises(ValueError, match="no counts"):
+        instructions_of(["version: 1\n"])
+
+
+def test_websocket_words() -> None:
+    assert accept_for("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 §1.3
+    assert len(client_frame(7)) == 70
+    assert client_frame(7).endswith(b"\x00\x07")
+
+
+HERE = frozenset(os.sched_getaffinity(0))
+
+
+@contextmanager
+def upstream(folder: Path) -> Iterator[Door]:
+    with running(STREAMS_UPSTREAM, folder, HERE) as here:
+        yield here.door
+
+
+@pytest.mark.parametrize("name", ["events", "websocket"])
+def test_a_stream_from_our_client_to_our_upstream(tmp_path: Path, name: str) -> None:
+    """Without a proxy in between, nothing can be lost."""
+    load = LOADS[name]
+    with upstream(tmp_path) as door:
+        tally = send_load(Generators("none", HERE), load, Target(door.port), 1)
+        assert tally.faults(load) == []
+        assert tally.units >= 100
+        assert count_seen(door) >= tally.units
+
+
+def test_a_paced_load_keeps_its_pace(tmp_path: Path) -> None:
+    load = LOADS["latency"]
+    with upstream(tmp_path) as door:
+        tally = send_load(Generators("none", HERE), load, Target(door.port, rate=200.0), 1)
+    assert tally.faults(load) == []
+    assert tally.units == 200
+    assert 0 < tally.p50_us <= tally.p99_us
+
+
+def test_an_upload_is_answered_when_it_is_there(tmp_path: Path) -> None:
+    with upstream(tmp_path) as door:
+        answer = exchange(door, "POST", {"Origin": ORIGIN}, body_of(MIB))
+    assert (answer.status, answer.body) == (200, BODY.encode())
+
+
+def test_certificates_are_made(tmp_path: Path) -> None:
+    issue_certificates(tmp_path)
+    both = (tmp_path / "both.pem").read_text()
+    assert both == (tmp_path / "cert.pem").read_text() + (tmp_path / "key.pem").read_text()
+    assert "BEGIN CERTIFICATE" in (tmp_path / "ca.pem").read_text()
 
 
 def test_a_process_and_its_children_end_with_the_block(tmp_path: Path) -> None:
