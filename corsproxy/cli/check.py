@@ -12,6 +12,7 @@ import click
 
 from corsproxy.cli.main import HELP_OPTIONS
 from corsproxy.config.compile import load_table
+from corsproxy.config.effective import effective_yaml
 from corsproxy.config.problems import Problem
 from corsproxy.config.search import ConfigUnreadableError, read_config
 from corsproxy.config.table import Table
@@ -34,8 +35,14 @@ EX_CONFIG = 78
     show_default=True,
     help="For people, for programs, or as annotations of a GitHub workflow.",
 )
+@click.option(
+    "--effective",
+    "wants_effective",
+    is_flag=True,
+    help="Print what the file comes to: defaults, groups and presets written out, secrets masked.",
+)
 @click.pass_context
-def check(ctx: click.Context, file: str | None, config: str | None, form: str) -> None:
+def check(ctx: click.Context, file: str | None, config: str | None, form: str, wants_effective: bool) -> None:
     """Name every problem in a configuration file, and exit with 78 when there are errors.
 
     Without FILE the one that `run` would use is checked; "-" is standard input.
@@ -48,7 +55,11 @@ def check(ctx: click.Context, file: str | None, config: str | None, form: str) -
         click.echo(f"corsproxy: {error}", err=True)
         ctx.exit(EX_CONFIG)
     table, problems = load_table(text, name, os.environ)
-    click.echo(_rendered(name, table, problems, form), nl=False)
+    if wants_effective and table is not None:
+        click.echo(effective_yaml(text, name, os.environ), nl=False)
+        click.echo(_rendered(name, table, problems, form), nl=False, err=True)
+    else:
+        click.echo(_rendered(name, table, problems, form), nl=False)
     ctx.exit(0 if table is not None else EX_CONFIG)
 
 

@@ -10,7 +10,7 @@ import click
 
 from corsproxy.dev.demo import run_demo
 from corsproxy.dev.places import Places
-from corsproxy.ops.process import run_loop
+from corsproxy.ops.loop import run_loop
 from corsproxy.ops.server import StartError
 
 __all__ = ["demo"]

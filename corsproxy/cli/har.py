@@ -10,27 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from corsproxy.cors.browser import Call, is_forbidden_request_header
+from corsproxy.cors.browser import Call, set_by_script
 from corsproxy.cors.fields import is_token, parse_names
 from corsproxy.proxy.explain import Question
 
 __all__ = ["Entry", "HarError", "read_har"]
-
-# Sent by browsers of their own accord, so a HAR shows them on calls whose script never set them.
-_OWN_FIELDS = frozenset(
-    {
-        b"accept",
-        b"accept-language",
-        b"cache-control",
-        b"if-modified-since",
-        b"if-none-match",
-        b"pragma",
-        b"priority",
-        b"save-data",
-        b"upgrade-insecure-requests",
-        b"user-agent",
-    }
-)
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -116,7 +100,7 @@ def _entry(entry: _Recorded, preflight: _Recorded | None, *, credentials: bool, 
     has_cookie = _field(entry.fields, b"cookie") is not None
     method = _key(entry)[2]
     asked = None if preflight is None else _asked(preflight)
-    headers = _set_by_script(entry.fields, asked) if not _is_preflight(entry) else _unknown(asked or ())
+    headers = set_by_script(entry.fields, asked) if not _is_preflight(entry) else _unknown(asked or ())
     call = Call(origin, method, headers, credentials or has_cookie, asks_first=preflight is not None)
     scheme, authority, target = _split(entry.url) or ("", "", "")
     question = Question(call, target.encode(), (host or authority).encode(), scheme.encode())
@@ -125,16 +109,6 @@ def _entry(entry: _Recorded, preflight: _Recorded | None, *, credentials: bool, 
 
 def _asked(preflight: _Recorded) -> tuple[bytes, ...]:
     return parse_names(_field(preflight.fields, b"access-control-request-headers") or b"") or ()
-
-
-def _set_by_script(fields: Fields, asked: Sequence[bytes] | None) -> tuple[tuple[bytes, bytes | None], ...]:
-    """The headers that need judging: those the preflight named, or else those no browser sends by itself."""
-    return tuple(
-        (name, value)
-        for name, value in fields
-        if not is_forbidden_request_header(lower := name.lower())
-        and (lower in asked if asked is not None else lower not in _OWN_FIELDS)
-    )
 
 
 def _unknown(names: Sequence[bytes]) -> tuple[tuple[bytes, bytes | None], ...]:

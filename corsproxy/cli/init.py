@@ -5,12 +5,15 @@ Never: overwriting what is there, unless told so.
 """
 
 import json
+import os
 from pathlib import Path
 
 import click
 
 from corsproxy.cli.main import HELP_OPTIONS
 from corsproxy.config.schema import json_schema
+from corsproxy.dev.learned import policy_from
+from corsproxy.dev.state import State, StateError
 
 __all__ = ["STARTER", "init"]
 
@@ -48,14 +51,18 @@ routes:                         # the first that matches serves the request
 @click.argument("file", default="corsproxy.yaml", type=click.Path(dir_okay=False))
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @click.option("--with-schema", is_flag=True, help=f"Also write {_SCHEMA_NAME} beside it, for editors.")
+@click.option(
+    "--from-dev", is_flag=True, help="Allow what the last run of `corsproxy dev` has seen, and nothing else."
+)
 @click.pass_context
-def init(ctx: click.Context, file: str, force: bool, with_schema: bool) -> None:
+def init(ctx: click.Context, file: str, force: bool, with_schema: bool, from_dev: bool) -> None:
     """Write a commented configuration file to start from (default: corsproxy.yaml)."""
     path = Path(file)
-    texts = {path: STARTER}
+    start = _learned(ctx) if from_dev else STARTER
+    texts = {path: start}
     if with_schema:
         schema = path.with_name(_SCHEMA_NAME)
-        texts = {path: _SCHEMA_LINE + STARTER, schema: json.dumps(json_schema(), indent=2) + "\n"}
+        texts = {path: _SCHEMA_LINE + start, schema: json.dumps(json_schema(), indent=2) + "\n"}
     taken = [str(target) for target in texts if target.exists()]
     if taken and not force:
         click.echo(f"corsproxy: {' and '.join(taken)} exists already; --force overwrites", err=True)
@@ -67,3 +74,11 @@ def init(ctx: click.Context, file: str, force: bool, with_schema: bool) -> None:
             click.echo(f"corsproxy: cannot write {target}: {error.strerror}", err=True)
             ctx.exit(1)
         click.echo(f"wrote {target}", err=True)
+
+
+def _learned(ctx: click.Context) -> str:
+    try:
+        return policy_from(State(os.environ).load_journal())
+    except StateError as error:
+        click.echo(f"corsproxy: {error}", err=True)
+        ctx.exit(1)

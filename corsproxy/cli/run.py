@@ -5,18 +5,17 @@ Never: serving (ops), the file's rules (config).
 """
 
 import os
-from dataclasses import replace
 
 import click
 
 from corsproxy.cli.check import EX_CONFIG, summary
 from corsproxy.cli.main import HELP_OPTIONS
 from corsproxy.config.addresses import parse_listen
-from corsproxy.config.compile import load_table
 from corsproxy.config.findings import Mistake
-from corsproxy.config.search import ConfigUnreadableError, read_config
-from corsproxy.config.table import Address, Table
-from corsproxy.ops.process import serve
+from corsproxy.config.search import ConfigUnreadableError, find_config
+from corsproxy.config.table import Address
+from corsproxy.ops.configuration import Loaded, Overrides, Source, load_source
+from corsproxy.ops.process import Onlooker, serve
 
 __all__ = ["run"]
 
@@ -43,10 +42,25 @@ class _AdminType(_AddressType):
 _OFF = Address()
 
 
-def _only_one(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value not in {None, "1"}:
-        raise click.BadParameter("this version has one process; run several copies", ctx, param)
-    return value
+class _WorkersType(click.ParamType[int]):
+    """A number of processes, or `auto`, which is 0."""
+
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if text == "auto":
+            return 0
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_WORKERS):
+            self.fail(
+                f"{text!r} is no number of processes: write a number from 1 to {_MOST_WORKERS}, or auto",
+                param,
+                ctx,
+            )
+        return int(text)
+
+
+_MOST_WORKERS = 1024
 
 
 @click.command(context_settings=HELP_OPTIONS)
@@ -69,11 +83,11 @@ def _only_one(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @click.option(
     "--workers",
+    type=_WorkersType(),
     metavar="N",
-    callback=_only_one,
     envvar="CORSPROXY_WORKERS",
     show_envvar=True,
-    help="Instead of `workers`; only 1 is supported in this version.",
+    help="Instead of `workers`: a number, or auto.",
 )
 @click.option(
     "--log-format",
@@ -88,36 +102,41 @@ def run(
     config: str | None,
     listen: Address | None,
     admin: Address | None,
-    workers: str | None,
+    workers: int | None,
     log_format: str | None,
 ) -> None:
     """Serve by a configuration file, until SIGTERM or SIGINT.
 
-    Without -c the file is $CORSPROXY_CONFIG, ./corsproxy.yaml or /etc/corsproxy/corsproxy.yaml. A signal
-    finishes what is in flight, then exits with 0. A file with errors is refused with exit code 78: `corsproxy
-    check` names them.
+    Without -c the file is $CORSPROXY_CONFIG, ./corsproxy.yaml or /etc/corsproxy/corsproxy.yaml. When it
+    changes, and on SIGHUP, it is read again. A signal finishes what is in flight, then exits with 0. A file
+    with errors is refused with exit code 78: `corsproxy check` names them.
     """
-    del workers  # _only_one has refused every number but the one there is
+    overrides = Overrides(
+        listen=listen,
+        admin=None if admin is _OFF else admin,
+        admin_off=admin is _OFF,
+        workers=workers,
+        log_format=log_format,
+    )
     try:
-        name, text = read_config(config, os.environ)
+        source = Source(find_config(config, os.environ), os.environ, overrides)
+        loaded = load_source(source)
     except ConfigUnreadableError as error:
         click.echo(f"corsproxy: {error}", err=True)
         ctx.exit(EX_CONFIG)
-    table, problems = load_table(text, name, os.environ)
-    for problem in problems:
+    for problem in loaded.problems:
         click.echo(problem.as_text(), err=True)
-    if table is None:
-        click.echo(summary(name, table, problems), err=True)
+    if loaded.table is None:
+        click.echo(summary(source.file, None, list(loaded.problems)), err=True)
         ctx.exit(EX_CONFIG)
-    ctx.exit(serve(_overridden(table, listen, admin, log_format)))
+    ctx.exit(serve(source, loaded, _inspector(loaded, source)))
 
 
-def _overridden(table: Table, listen: Address | None, admin: Address | None, log_format: str | None) -> Table:
-    """The table with what the command line says instead of the file."""
-    if listen is not None:
-        table = replace(table, listen=listen)
-    if admin is not None:
-        table = replace(table, admin=None if admin is _OFF else admin)
-    if log_format is not None:
-        table = replace(table, log=replace(table.log, format=log_format))  # type: ignore[arg-type] # click checked it
-    return table
+def _inspector(loaded: Loaded, source: Source) -> Onlooker | None:
+    """What looks at exchanges, where the file wants it; nothing of it is imported otherwise."""
+    admin = loaded.served.admin
+    if admin is None or not admin.inspector:
+        return None
+    from corsproxy.dev.inspector.beside import BesideRun  # noqa: PLC0415 - see above
+
+    return BesideRun(admin.token, source.env)

@@ -121,6 +121,6 @@ async def start_on_free_port(first_port: int, page: str, legacy_port: int) -> tu
     table, problems = load_table(policy, "demo", {})
     if table is None:
         raise RuntimeError(f"the demo's own policy does not load: {problems}")
-    server = Server(table, ExchangeLog(table.log, sys.stderr, os.environ))
+    server = Server(table, [ExchangeLog(table.log, sys.stderr, os.environ).record])
     await server.start()
     return server, policy

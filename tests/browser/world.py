@@ -130,7 +130,7 @@ def configuration(origins: dict[str, str], upstream: int, gone: int) -> str:
 async def start_proxy(config: str, world: World) -> Server:
     table, problems = load_table(config, "browser.yaml", {})
     assert table, problems
-    server = Server(table, world)  # type: ignore[arg-type] # the log's two methods are all that is used
+    server = Server(table, [world.record])
     await server.start()
     return server
 

@@ -15,7 +15,7 @@ from corsproxy import __version__
 from corsproxy.cli.init import STARTER
 from corsproxy.cli.main import cli, main
 
-VERBS = ["run", "demo", "check", "explain", "init", "schema", "version", "healthcheck"]
+VERBS = ["run", "dev", "demo", "check", "explain", "init", "schema", "version", "healthcheck"]
 HERE = ["check", "explain", "init", "schema", "version"]
 
 
@@ -51,7 +51,7 @@ def test_no_verb_is_a_usage_error_with_help() -> None:
     [
         ("chekc", "did you mean 'check'?"),
         ("Check", "did you mean 'check'?"),
-        ("zzz", "verbs: run, demo, check"),
+        ("zzz", "verbs: run, dev, demo, check"),
     ],
 )
 def test_a_wrong_verb(verb: str, says: str) -> None:
@@ -96,8 +96,8 @@ def test_another_failure_of_the_system_is_not_blamed_on_the_output(monkeypatch: 
 
 
 BAD_USE = [
-    ("run --workers 4", "this version has one process; run several copies"),
-    ("run --workers auto", "this version has one process; run several copies"),
+    ("run --workers 0", "'0' is no number of processes: write a number from 1 to 1024, or auto"),
+    ("run --workers many", "'many' is no number of processes: write a number from 1 to 1024, or auto"),
     ("healthcheck --admin off", "'off' means that no admin listener answers: there is nobody to ask"),
     ("healthcheck --admin foo", "'foo' is no address: write HOST:PORT, [::1]:PORT or unix:/path"),
     ("healthcheck --admin ::1:8081", "'::1:8081' is no address: write HOST:PORT"),
