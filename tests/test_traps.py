@@ -182,11 +182,20 @@ SHOWN: dict[int, tuple[str, ...]] = {
         "proxy/test_rewriting.py::test_cookies_are_rewritten_one_by_one",
         "browser/asking.py::trap 41: a cookie of one route stays away from the next",
     ),
+    42: (
+        "http/test_own_cookies.py::trap 42: a cookie of another program stays",
+        "proxy/test_cookie_guard.py::test_trap_42_only_what_the_upstream_has_set_or_the_route_lists_goes_on",
+        "proxy/test_cookie_guard.py::test_trap_42_one_upstream_never_gets_the_cookies_of_another",
+        "dev/test_run.py::test_trap_42_cookies_of_other_programs_stay_and_it_is_said_once",
+        "browser/test_dev.py::test_a_login_with_cookies_at_a_remote_api",
+    ),
     43: (
         (
             "proxy/test_request.py::"
             "trap 43: Origin and the fields of a preflight cross, the upstream may look at them"
         ),
+        "proxy/test_cookie_guard.py::test_a_page_that_the_policy_allows_passes_for_one_of_the_upstream",
+        "proxy/test_cookie_guard.py::test_one_that_it_does_not_allow_keeps_its_fields",
     ),
     44: ("proxy/test_tunnel.py::trap 44: a foreign origin may not open one",),
     45: ("proxy/test_response.py::test_a_ready_block_does_not_change_with_use",),
@@ -216,11 +225,6 @@ SHOWN: dict[int, tuple[str, ...]] = {
     ),
 }
 
-# What is about things that are not built yet.
-OPEN = {
-    42: "`corsproxy dev` is not there yet",
-}
-
 PAGE = {int(number): (does, shown) for number, _, does, shown in rows(page("docs/traps.md"))}
 
 
@@ -241,7 +245,7 @@ def names_of(node: ast.AST) -> list[str]:
 
 
 def test_the_table_is_whole() -> None:
-    assert sorted([*SHOWN, *OPEN]) == list(range(1, LAST + 1))
+    assert sorted(SHOWN) == list(range(1, LAST + 1))
     assert list(PAGE) == list(range(1, LAST + 1))
 
 
@@ -259,16 +263,3 @@ def test_the_page_names_the_files(number: int) -> None:
     assert does
     files = dict.fromkeys(each.partition("::")[0] for each in SHOWN[number])
     assert re.findall(r"`?tests/([^`]+\.py)`?", shown) == list(files)
-
-
-@pytest.mark.parametrize("number", OPEN)
-def test_an_open_trap_says_why(number: int) -> None:
-    assert PAGE[number][1] == f"not yet: {OPEN[number]}"
-
-
-@pytest.mark.parametrize("number", OPEN)
-def test_an_open_trap_has_no_test(number: int) -> None:
-    """Once it has one, it moves from OPEN to SHOWN."""
-    named = re.compile(rf"trap {number}:|test_trap_{number}_")
-    every = (str(file.relative_to(TESTS)) for file in TESTS.rglob("*.py"))
-    assert not [f"{file}: {name}" for file in every for name in names_in(file) if named.match(name)]

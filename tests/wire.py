@@ -63,16 +63,20 @@ class Wire:
         stream.
         """
         message = await self.head()
+        await self.finish(message, head_only=head_only)
+        return message
+
+    async def finish(self, message: Message, *, head_only: bool = False) -> None:
+        """Read the body that belongs to this head."""
         is_response = message.first_line.startswith("HTTP/")
         if head_only or (is_response and (message.status < 200 or message.status in {204, 304})):
-            return message
+            return
         if "chunked" in (message.one("Transfer-Encoding") or ""):
             await self._chunks(message)
         elif (length := message.one("Content-Length")) is not None:
             message.body = await _patiently(self.reader.readexactly(int(length)))
         elif is_response:
             message.body = await _patiently(self.reader.read())
-        return message
 
     async def _chunks(self, message: Message) -> None:
         while size := int((await _patiently(self.reader.readuntil(b"\r\n")))[:-2].split(b";")[0], 16):

@@ -5,15 +5,17 @@ Here:  certificate chains with their keys, and authorities; what is wrong with a
 Never: what a context is for, handshakes, when a file is read again.
 """
 
+import hashlib
 import ssl
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from corsproxy.config.findings import Mistake
 from corsproxy.config.words import quoted
 
-__all__ = ["PemError", "Role", "load_authorities", "load_pair", "read_pem", "require_pem"]
+__all__ = ["PemError", "Role", "load_authorities", "load_pair", "pem_digest", "read_pem", "require_pem"]
 
 Role = Literal["cert", "key", "ca"]
 
@@ -47,6 +49,18 @@ def load_pair(context: ssl.SSLContext, cert: str, key: str) -> None:
         raise _pair_error(error, cert, key) from error
     except OSError as error:  # it vanished since it was read
         raise _unreadable("cert", cert, error) from error
+
+
+def pem_digest(files: Iterable[tuple[Role, str]]) -> bytes:
+    """Changes with the content of the files, and when one cannot be read any more; "" = no file."""
+    digest = hashlib.sha256()
+    for role, path in files:
+        try:
+            content = read_pem(role, path) if path else b""
+        except PemError as error:
+            content = str(error).encode()
+        digest.update(b"%d:%b" % (len(content), content))
+    return digest.digest()
 
 
 def load_authorities(context: ssl.SSLContext, ca: str) -> None:

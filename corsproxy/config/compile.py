@@ -4,6 +4,7 @@ Here:  `load_table`, and the order in which the parts are compiled. Every part n
 Never: files but the PEM files that the text names, the environment of the process, sockets.
 """
 
+import re
 from collections.abc import Mapping
 
 from corsproxy.config import model
@@ -13,8 +14,16 @@ from corsproxy.config.load import Loaded, load
 from corsproxy.config.loops import refuse_loops
 from corsproxy.config.problems import Path, Problem
 from corsproxy.config.routes import Routes
-from corsproxy.config.support import refuse_unsupported
-from corsproxy.config.table import Address, Drain, Limits, ListenTls, Log, Table, Timeouts
+from corsproxy.config.table import (
+    Address,
+    AdminListener,
+    Drain,
+    Limits,
+    ListenTls,
+    Log,
+    Table,
+    Timeouts,
+)
 from corsproxy.config.tls import compile_listen_tls
 from corsproxy.http.forwarded import Network
 
@@ -37,13 +46,12 @@ def load_table(text: str, file: str, env: Mapping[str, str]) -> tuple[Table | No
 def _compile(config: model.Config, loaded: Loaded) -> Table | None:
     """The table; None when it lacks a part, and then the findings say why."""
     findings = loaded.findings
-    refuse_unsupported(config, findings)
     listen = _listen(config, findings)
     tls = _listen_tls(config, findings)
     admin = _admin(config, findings)
     trusted = _networks(config.trusted_proxies, findings)
     _check_apart(listen, admin, findings)
-    refuse_loops(config, listen, admin, findings)
+    refuse_loops(config, listen, None if admin is None else admin.address, findings)
     timeouts = Timeouts(**config.timeouts.model_dump())
     limits = Limits(**config.limits.model_dump())
     routes = Routes(loaded, config, timeouts, limits)
@@ -56,7 +64,8 @@ def _compile(config: model.Config, loaded: Loaded) -> Table | None:
         listen=listen,
         tls=tls,
         admin=admin,
-        log=Log(config.log.level, config.log.format, config.log.access),
+        workers=0 if config.workers == "auto" else config.workers,
+        log=Log(**config.log.model_dump()),
         drain=Drain(config.drain.delay, config.drain.timeout),
         timeouts=timeouts,
         limits=limits,
@@ -77,8 +86,49 @@ def _listen_tls(config: model.Config, findings: Findings) -> ListenTls | None:
     return compile_listen_tls(config.listen.tls, ("listen", "tls"), findings)
 
 
-def _admin(config: model.Config, findings: Findings) -> Address | None:
-    return None if config.admin == "off" else _address(config.admin, ("admin",), findings)
+def _admin(config: model.Config, findings: Findings) -> AdminListener | None:
+    if config.admin == "off":
+        return None
+    if isinstance(config.admin, str):
+        address = _address(config.admin, ("admin",), findings)
+        return None if address is None else AdminListener(address)
+    return _admin_block(config.admin, config.workers, findings)
+
+
+def _admin_block(block: model.Admin, workers: int | str, findings: Findings) -> AdminListener | None:
+    address = _address(block.address, ("admin", "address"), findings)
+    token = block.token or ""
+    if block.token is not None and not _TOKEN.fullmatch(token):
+        findings.add(("admin", "token"), _BAD_TOKEN)
+    if block.inspector and not token:
+        findings.add(("admin", "inspector"), _NO_TOKEN, on_key=True)
+    if block.inspector and workers != 1:
+        findings.add(("admin", "inspector"), _MANY_WORKERS, on_key=True)
+    if address is None:
+        return None
+    hosts = tuple(host.lower() for host in block.hosts)
+    return AdminListener(address, token, block.inspector, block.ready_needs_upstream, hosts)
+
+
+# What may stand in an Authorization field (RFC 6750 §2.1), and is worth guessing at no rate.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,512}=*", re.ASCII)
+_BAD_TOKEN = Mistake(
+    "bad-token",
+    "this is no token that can be sent as `Authorization: Bearer`, or it is too short",
+    "16 or more of A-Z a-z 0-9 . _ ~ + / -: openssl rand -hex 16 makes one",
+)
+_NO_TOKEN = Mistake(
+    "inspector-without-token",
+    "the inspector shows every exchange, so whoever opens it must show a token",
+    "write token: ${ADMIN_TOKEN} beside it, with 16 characters or more in that variable",
+)
+
+
+_MANY_WORKERS = Mistake(
+    "inspector-with-workers",
+    "the inspector looks at one process, and `workers` asks for more",
+    "write workers: 1, or inspector: false",
+)
 
 
 def _address(text: str, path: Path, findings: Findings) -> Address | None:
@@ -89,8 +139,8 @@ def _address(text: str, path: Path, findings: Findings) -> Address | None:
     return address
 
 
-def _check_apart(listen: Address | None, admin: Address | None, findings: Findings) -> None:
-    if listen is None or listen != admin or (not listen.path and listen.port == 0):
+def _check_apart(listen: Address | None, admin: AdminListener | None, findings: Findings) -> None:
+    if listen is None or admin is None or listen != admin.address or (not listen.path and listen.port == 0):
         return
     path: Path = ("admin",) if ("admin",) in findings.places else ("listen",)
     says = Mistake(

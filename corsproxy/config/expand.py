@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 
 from corsproxy.config.findings import Mistake
-from corsproxy.config.words import did_you_mean, quoted
+from corsproxy.config.words import did_you_mean, is_secret_name, quoted
 
-__all__ = ["Expanded", "expand"]
+__all__ = ["Expanded", "expand", "secrets_of"]
 
 # A dollar that starts none of the three stays as it is: regular expressions end in one.
 _DOLLAR = re.compile(r"\$\$|\$\{([^}]*)\}?")
@@ -44,7 +44,8 @@ def _value(written: str, inner: str, env: Mapping[str, str]) -> str | Mistake:
     reference = _REFERENCE.fullmatch(inner)
     if reference is None or not written.endswith("}"):
         remedy = "write ${NAME} or ${NAME:-default}; $$ stands for a dollar sign"
-        return Mistake("env-syntax", f"{quoted(written)} is no reference to an environment variable", remedy)
+        shown = quoted(re.sub(":-.*", ":-…", written, flags=re.DOTALL))  # a default may be a secret, too
+        return Mistake("env-syntax", f"{shown} is no reference to an environment variable", remedy)
     name, default = reference[1], reference[2]
     value = env.get(name)
     if value or (value is not None and default is None):
@@ -53,3 +54,13 @@ def _value(written: str, inner: str, env: Mapping[str, str]) -> str | Mistake:
         return default
     remedy = did_you_mean(name, env) or f"set it, or give a default: ${{{name}:-…}}"
     return Mistake("env-unset", f"the environment variable {quoted(name)} is not set", remedy)
+
+
+def secrets_of(text: str, env: Mapping[str, str]) -> dict[str, str]:
+    """What a text holds of variables whose names speak of secrets: value to reference."""
+    names = [
+        reference[1]
+        for match in _DOLLAR.finditer(text)
+        if (reference := _REFERENCE.fullmatch(match[1] or ""))
+    ]
+    return {env[name]: f"${{{name}}}" for name in names if is_secret_name(name) and env.get(name)}

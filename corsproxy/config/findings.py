@@ -4,10 +4,12 @@ Here:  where each value of the document stands, what was found wrong, and which 
 Never: rules. Whoever finds a problem says it here, in its own words.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from corsproxy.config.problems import Path, Problem, Severity, path_text
+from corsproxy.config.words import quoted
 
 __all__ = ["Findings", "Mark", "Mistake", "Place"]
 
@@ -39,6 +41,7 @@ class Mistake:
     severity: Severity = "error"
 
 
+_SHORTEST_SECRET = 4  # characters; to hide less would only garble the text
 _START = Place(Mark(1, 1))
 
 
@@ -53,6 +56,7 @@ class Findings:
     _broken: set[Path] = field(default_factory=set)
     _holds_broken: set[Path] = field(default_factory=set)  # every block around a broken value
     _seen: set[tuple[str, Path]] = field(default_factory=set)
+    _hidden: dict[str, str] = field(default_factory=dict)
 
     def place(self, path: Path) -> Place:
         """Where a path stands; for one that is not in the document, where its nearest parent does."""
@@ -86,6 +90,11 @@ class Findings:
         self._holds_broken |= other._holds_broken
         self.error_count += other.error_count
         self._seen |= other._seen
+        self._hidden |= other._hidden
+
+    def hide(self, secrets: Mapping[str, str]) -> None:
+        """Name these values in no problem, but what is written for them. secrets: value to reference."""
+        self._hidden |= secrets
 
     def add_at(self, mark: Mark, path: Path, mistake: Mistake) -> None:
         """Note a mistake at a position of its own, such as a syntax error."""
@@ -108,7 +117,20 @@ class Findings:
 
     def problems(self) -> list[Problem]:
         """Everything found, in file order."""
-        return sorted(self._problems, key=lambda problem: (problem.line, problem.column))
+        found = sorted(self._problems, key=lambda problem: (problem.line, problem.column))
+        if not self._hidden:
+            return found
+        return [
+            replace(each, message=self._shown(each.message), remedy=self._shown(each.remedy))
+            for each in found
+        ]
+
+    def _shown(self, text: str) -> str:
+        for value, reference in self._hidden.items():
+            for spelling in (value, quoted(value)[1:-1].rstrip("…")):
+                if len(spelling) >= _SHORTEST_SECRET:
+                    text = text.replace(spelling, reference)
+        return text
 
 
 def _blocks_around(path: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from corsproxy.config.expand import Expanded, expand
+from corsproxy.config.expand import Expanded, expand, secrets_of
 from corsproxy.config.findings import Findings, Mistake, Place
 from corsproxy.config.model import Config, Settings
 from corsproxy.config.problems import Path
@@ -56,6 +56,7 @@ def _expanded(value: Value, path: Path, env: Mapping[str, str], findings: Findin
         return {key: _expanded(item, (*path, key), env, findings) for key, item in value.items()}
     if not isinstance(value, str) or "$" not in value:
         return value
+    findings.hide(secrets_of(value, env))
     text = expand(value, env)
     if isinstance(text, Mistake):
         findings.add(path, text)
@@ -178,7 +179,7 @@ def _retype(kind: str, path: Path, place: Place) -> str:
     if "${" in place.text:
         return "look what the variable holds"
     if path == ("admin",):
-        return "write HOST:PORT or off"
+        return "write HOST:PORT, off, or {address: HOST:PORT}"
     if kind == "string_type":
         return f"quote it: '{place.text}'" if place.plain else ""
     if kind == "list_type":

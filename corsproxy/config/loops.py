@@ -36,7 +36,8 @@ def refuse_loops(
 
 
 def _mistake(url: str, key: str) -> Mistake:
-    ends = "requests would come back here without end" if key == "listen" else "it serves health checks alone"
+    serves = "it serves health and metrics alone"
+    ends = "requests would come back here without end" if key == "listen" else serves
     return Mistake(
         "upstream-is-listener",
         f"{quoted(url)} is this proxy's own `{key}`: {ends}",

@@ -18,6 +18,7 @@ from corsproxy.config.values import (
     Count,
     Duration,
     Flag,
+    Fraction,
     HeadSize,
     Kind,
     Names,
@@ -30,6 +31,7 @@ from corsproxy.config.values import (
 )
 
 __all__ = [
+    "Admin",
     "Config",
     "Cookies",
     "Drain",
@@ -80,6 +82,29 @@ class Listen(Settings):
     )
 
 
+class Admin(Settings):
+    """The admin listener, when it needs more than an address."""
+
+    address: Address = Field("127.0.0.1:8081", description="`HOST:PORT`, `[::1]:PORT` or `unix:/path`.")
+    token: str | None = Field(
+        None,
+        description="Asked for as `Authorization: Bearer` by all but the two health checks. Write "
+        "`${ADMIN_TOKEN}`, not the secret itself. At least 16 characters.",
+    )
+    inspector: Flag = Field(
+        False,
+        description="Show exchanges as they happen, on a page at `/-/`. Needs a `token`, and `workers: 1`.",
+    )
+    ready_needs_upstream: Flag = Field(
+        False, description="Not ready while all endpoints of an upstream are left out."
+    )
+    hosts: Words = Field(
+        default=[],
+        description="Names in `Host` to answer to, beside `localhost` and any IP address: a page could point "
+        "every other name here (DNS rebinding).",
+    )
+
+
 class Log(Settings):
     """What is written about the process and its exchanges, on standard error."""
 
@@ -90,6 +115,11 @@ class Log(Settings):
         "auto", description="`auto` is `pretty` on a terminal, else `json`; `combined` is the Apache format."
     )
     access: Flag = Field(True, description="One line for each exchange.")
+    sample: Fraction = Field(
+        1.0,
+        description="Which part of the unremarkable exchanges get a line, from 0 to 1. Faults, refusals and "
+        "statuses from 500 on always do.",
+    )
 
 
 class Drain(Settings):
@@ -171,11 +201,13 @@ class Policy(Settings):
     )
     allow_headers: Names = Field(
         default=[],
-        description='Request headers beyond the safelist; `"*"` = any but `Authorization`, listed beside it.',
+        description='Request headers beyond the safelist, and `"@preset"`s of them; `"*"` = any but '
+        "`Authorization`, listed beside it.",
     )
     expose_headers: Names = Field(
         default=[],
-        description='Response headers a script may read beyond the safelist; `"*"` = all but `Set-Cookie`.',
+        description='Response headers a script may read beyond the safelist, and `"@preset"`s of them; '
+        '`"*"` = all but `Set-Cookie`.',
     )
     allow_credentials: Flag = Field(
         False, description="Let scripts send cookies, certificates and HTTP authentication."
@@ -255,6 +287,12 @@ class Upstream(Settings):
         "upstream",
         description="`Host` sent: `upstream` = the endpoint's, `preserve` = the client's, or a literal name.",
     )
+    origin: Literal["preserve", "upstream"] = Field(
+        "preserve",
+        description="`Origin` sent: `preserve` = the browser's, or `upstream` = the endpoint's own, together "
+        "with `Referer` and `Sec-Fetch-Site`: for an API that refuses pages of elsewhere itself. Only for "
+        "requests that the policy allows.",
+    )
     tls: UpstreamTls = Field(UpstreamTls(), description="TLS towards `https` endpoints.")
     max_connections: Count = Field(
         0,
@@ -304,7 +342,7 @@ class HeaderEdits(Settings):
 
 
 class Cookies(Settings):
-    """Changes to the upstream's `Set-Cookie` fields. Nothing else in them is touched.
+    """Changes to the upstream's `Set-Cookie` fields, and which cookies of requests go to it.
 
     No rule makes a browser refuse a cookie: `__Host-…` keeps its path, and it and `__Secure-…` keep `Secure`,
     which their names promise.
@@ -328,6 +366,15 @@ class Cookies(Settings):
         "keep",
         description="The `SameSite` attribute. `none` is written only beside `Secure`, without which "
         "browsers refuse it.",
+    )
+    forward: Literal["all", "own", "listed"] = Field(
+        "all",
+        description="Which cookies of requests go on: `all`; those in `forward_names` (`listed`); or these "
+        "and the ones that the upstream has set through this proxy since it started (`own`, one process "
+        "only).",
+    )
+    forward_names: Words = Field(
+        default=[], description="Names of cookies that go on, with `forward: own` and `listed`."
     )
 
 
@@ -395,13 +442,18 @@ class Config(Settings):
         "127.0.0.1:8080",
         description="Where clients connect: `HOST:PORT`, `[::1]:PORT` or `unix:/path`. Port 0: any free.",
     )
-    admin: AddressOrOff = Field(
+    admin: Annotated[
+        Annotated[Admin, Tag("<block>")] | Annotated[AddressOrOff, Tag("<word>")],
+        Discriminator(_block_or_word),
+        Kind("address, `off`, or address and more"),
+    ] = Field(
         "127.0.0.1:8081",
-        description="Where health checks are answered; `off` = nowhere. Keep it off public networks.",
+        description="Where health, metrics and explanations are asked for; `off` = nowhere. Keep it off "
+        "public networks.",
     )
     workers: Workers = Field(
         1,
-        description="Processes that share the port; `auto` = one per core. Only 1 is supported yet.",
+        description="Processes that share the port; `auto` = one per core.",
     )
     trusted_proxies: Words = Field(
         default=[],

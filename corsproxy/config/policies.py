@@ -12,6 +12,7 @@ from typing import Any
 from corsproxy.config.findings import Findings, Mistake
 from corsproxy.config.model import Config, Policy
 from corsproxy.config.names import check_names
+from corsproxy.config.presets import expand_preset
 from corsproxy.config.problems import Path, path_text
 from corsproxy.config.words import did_you_mean, quoted
 from corsproxy.cors.compile import compile_policy
@@ -21,6 +22,7 @@ from corsproxy.cors.policy import CorsPolicy, PolicySpec, Written
 __all__ = ["Policies"]
 
 _LISTS = ("allow_origins", "allow_origin_regex", "allow_methods", "allow_headers", "expose_headers")
+_HEADER_LISTS = ("allow_headers", "expose_headers")
 _LONGEST_CHAIN = 16  # of policies that copy one another: beyond that nobody sees what holds
 _BUILT_IN_GROUPS = ("loopback",)  # `cors.compile` expands it
 
@@ -166,7 +168,11 @@ class Policies:
         if key not in _LISTS or not isinstance(value, list):
             return value
         entries = self._entries(value, (*layer.path, key))
-        return tuple(self._with_groups(entries) if key == "allow_origins" else entries)
+        if key == "allow_origins":
+            entries = self._with_groups(entries)
+        elif key in _HEADER_LISTS:
+            entries = self._with_presets(entries, key)
+        return tuple(entries)
 
     def _whole_seconds(self, layer: _Layer, value: object) -> int | None:
         if not isinstance(value, float):
@@ -201,6 +207,23 @@ class Policies:
                 expanded += self._group(name)
             elif ("origins", name) not in self.written:
                 self._unknown_group(name, entry.where)
+        return expanded
+
+    def _with_presets(self, entries: list[Written], key: str) -> list[Written]:
+        """The entries with each "@preset" replaced by its names, but for those that are listed besides."""
+        seen = {entry.text.lower() for entry in entries}
+        expanded = []
+        for entry in entries:
+            names = expand_preset(entry.text[1:], key) if entry.text.startswith("@") else (entry.text,)
+            if isinstance(names, Mistake):
+                self.findings.add(entry.where, names)
+                self.findings.break_off(entry.where)
+            elif names == (entry.text,):
+                expanded.append(entry)
+            else:
+                fresh = [name for name in names if name.lower() not in seen]
+                seen.update(name.lower() for name in fresh)
+                expanded += [Written(name, entry.where, entry.line) for name in fresh]
         return expanded
 
     def _group(self, name: str) -> list[Written]:

@@ -13,13 +13,14 @@ from corsproxy.config.addresses import parse_host_pattern
 from corsproxy.config.findings import Findings, Mistake
 from corsproxy.config.problems import Path
 from corsproxy.config.table import Rewriting, Upstream
-from corsproxy.config.words import quoted
+from corsproxy.config.words import is_secret_name, quoted
 from corsproxy.http.cookies import CookieRules
 from corsproxy.http.edits import HeaderEdits
 from corsproxy.http.fields import HOP_BY_HOP, is_field_value, is_token
+from corsproxy.http.own_cookies import ForwardedCookies
 from corsproxy.http.redirects import RedirectMap, without_default_port
 
-__all__ = ["compile_request_edits", "compile_rewriting"]
+__all__ = ["compile_forwarded_cookies", "compile_request_edits", "compile_rewriting"]
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 Refusal = Callable[[bytes], tuple[str, str] | None]
@@ -120,7 +121,8 @@ class _Edits:
             value = _wire_value(text)
             if value is None:
                 remedy = "no line ends or other control characters, and no space at either end"
-                says = Mistake("bad-header-value", f"{quoted(text)} is no header value", remedy)
+                shown = "what is written here" if is_secret_name(name) else quoted(text)
+                says = Mistake("bad-header-value", f"{shown} is no header value", remedy)
                 self.findings.add((*self.path, kind, name), says)
             compiled.append((name.encode("ascii", "replace"), value or b""))
         return tuple(compiled)
@@ -188,6 +190,37 @@ def _cookies(
         base_path = prefix = b""
     rules = CookieRules(domain, base_path, prefix, cookies.secure, cookies.same_site)
     return None if rules == CookieRules() else rules
+
+
+def compile_forwarded_cookies(
+    cookies: model.Cookies, path: Path, findings: Findings, *, workers: int
+) -> ForwardedCookies | None:
+    """Which cookies of requests go on; None = all.
+
+    workers: processes; 0 = one per core. What one of them learns, the others do not know.
+    """
+    for at, name in enumerate(cookies.forward_names):
+        if not is_token(name.encode("utf-8")):
+            message = f"{quoted(name)} is no name of a cookie"
+            findings.add(
+                (*path, "forward_names", at), Mistake("bad-cookie-name", message, "write the name alone")
+            )
+    if cookies.forward == "all":
+        if cookies.forward_names:
+            says = Mistake(
+                "unused-cookie-names", "all cookies go on, listed or not", "write forward: listed", "warning"
+            )
+            findings.add((*path, "forward_names"), says, on_key=True)
+        return None
+    if cookies.forward == "own" and workers != 1:
+        says = Mistake(
+            "own-cookies-in-workers",
+            "each worker would know only the cookies that it has seen set",
+            "write workers: 1, or forward: listed with forward_names",
+        )
+        findings.add((*path, "forward"), says)
+    names = frozenset(name.encode("utf-8") for name in cookies.forward_names)
+    return ForwardedCookies(names, learns=cookies.forward == "own")
 
 
 def _domain(text: str, path: Path, findings: Findings) -> bytes | None:

@@ -15,7 +15,11 @@ from corsproxy.config.overlap import HeaderRoutes, find_needless_hosts, find_tak
 from corsproxy.config.policies import Policies
 from corsproxy.config.problems import Path
 from corsproxy.config.reach import Earlier
-from corsproxy.config.rewriting import compile_request_edits, compile_rewriting
+from corsproxy.config.rewriting import (
+    compile_forwarded_cookies,
+    compile_request_edits,
+    compile_rewriting,
+)
 from corsproxy.config.table import Limits, Match, Route, Timeouts
 from corsproxy.config.upstreams import Target, Upstreams
 from corsproxy.config.words import quoted
@@ -78,6 +82,12 @@ class Routes:
             prefix=strip_prefix,
             owned=frozenset() if policy is None else policy.owned_fields,
         )
+        forwarded_cookies = compile_forwarded_cookies(
+            entry.cookies,
+            (*path, "cookies"),
+            self._findings,
+            workers=0 if self._config.workers == "auto" else self._config.workers,
+        )
         if self._findings.error_count > before or match is None or target is None:
             return None
         self._check_preflights(index, match, policy)
@@ -95,6 +105,7 @@ class Routes:
             websocket=entry.websocket,
             request_edits=request_edits,
             rewriting=rewriting,
+            forwarded_cookies=forwarded_cookies,
         )
 
     def _name(self, entry: model.Route, index: int) -> str:

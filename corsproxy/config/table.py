@@ -12,10 +12,12 @@ from corsproxy.cors.policy import CorsPolicy
 from corsproxy.http.cookies import CookieRules
 from corsproxy.http.edits import HeaderEdits
 from corsproxy.http.forwarded import Network
+from corsproxy.http.own_cookies import ForwardedCookies
 from corsproxy.http.redirects import RedirectMap
 
 __all__ = [
     "Address",
+    "AdminListener",
     "Balance",
     "Drain",
     "Endpoint",
@@ -48,12 +50,24 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminListener:
+    """Where health, metrics and explanations are asked for, and who may ask."""
+
+    address: Address
+    token: str = ""  # what others than probes show as `Authorization: Bearer`; "" = none is asked for
+    inspector: bool = False
+    ready_needs_upstream: bool = False  # not ready while an upstream has no endpoint that works
+    hosts: tuple[str, ...] = ()  # expected in Host, beside IP addresses and localhost; lower case
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "pretty", "json", "combined"] = "auto"
     access: bool = True
+    sample: float = 1.0  # the part of unremarkable exchanges that get a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +168,7 @@ class Upstream:
     balance: Balance = "round_robin"
     tls: UpstreamTls = UpstreamTls()
     health: HealthCheck | None = None  # None = only exchanges tell how an endpoint does
+    origin: Literal["preserve", "upstream"] = "preserve"  # upstream = that of the endpoint, for allowed pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +209,7 @@ class Route:
     websocket: Literal["same_policy", "any", "off"] = "same_policy"  # who may switch protocols
     request_edits: HeaderEdits | None = None  # None = the head goes on as it is
     rewriting: Rewriting | None = None  # of responses; None = nothing to change
+    forwarded_cookies: ForwardedCookies | None = None  # of requests; None = all of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +220,8 @@ class Table:
     policies: tuple[CorsPolicy, ...]  # in file order: named ones, then inline ones of routes
     listen: Address
     tls: ListenTls | None = None  # of the listener; None = plain HTTP
-    admin: Address | None = None
+    admin: AdminListener | None = None
+    workers: int = 1  # processes; 0 = one per core
     log: Log = field(default_factory=Log)
     drain: Drain = field(default_factory=Drain)
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -88,6 +88,7 @@ class Upstreams:
             upstream.balance,
             tls,
             health,
+            upstream.origin,
         )
         return Target(compiled, endpoints[0][1])
 

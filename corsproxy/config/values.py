@@ -23,6 +23,7 @@ __all__ = [
     "Count",
     "Duration",
     "Flag",
+    "Fraction",
     "HeadSize",
     "Kind",
     "Names",
@@ -113,6 +114,15 @@ def _between(lowest: int, highest: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _fraction(value: object) -> object:
+    number = _settled(value)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return number
+    if not 0 <= number <= 1:
+        raise _wrong("out-of-range", f"{number} is out of range", "write a number from 0 to 1, such as 0.1")
+    return float(number)
+
+
 def _star_or_list(value: object) -> object:
     """The string "*" is a list of it; other strings are refused with the list they belong in."""
     if value == "*" and isinstance(value, str):
@@ -187,6 +197,12 @@ HeadSize = Annotated[
 Count = Annotated[int, _between(0, _MOST), _whole(0, _MOST), Kind("number")]
 Capacity = Annotated[int, _between(1, _MOST), _whole(1, _MOST), Kind("number, at least 1")]
 Flag = Annotated[bool, BeforeValidator(_flag), _schema({"type": "boolean"}), Kind("true or false")]
+Fraction = Annotated[
+    float,
+    BeforeValidator(_fraction),
+    _schema({"type": "number", "minimum": 0, "maximum": 1}),
+    Kind("number, 0 to 1"),
+]
 Status = Annotated[Literal[200, 204], BeforeValidator(_settled)]
 
 Workers = Annotated[

@@ -5,11 +5,15 @@ Never: positions, severities, knowledge of the configuration's keys.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
-__all__ = ["count", "did_you_mean", "listed", "nearest", "printable", "quoted"]
+__all__ = ["count", "did_you_mean", "is_secret_name", "listed", "nearest", "printable", "quoted"]
 
 _LONGEST_QUOTE = 80
+_PASSWORD = re.compile(r":[^:/?#@\s]+@")
+# Names of fields and variables whose values may be secrets.
+_SECRET_NAME = re.compile(r"auth|token|secret|passw|cookie|session|credential|key", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
@@ -20,9 +24,15 @@ def printable(text: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """A value as written, in single quotes; long ones are cut."""
+    """A value as written, in single quotes; long ones are cut, and the password of a URL is left out."""
+    value = _PASSWORD.sub(":***@", value)
     shown = value if len(value) <= _LONGEST_QUOTE else value[: _LONGEST_QUOTE - 1] + "…"
     return f"'{printable(shown)}'"
+
+
+def is_secret_name(name: str) -> bool:
+    """True when what stands under this name may be a secret: a token, a key, a password."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

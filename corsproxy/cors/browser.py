@@ -23,6 +23,7 @@ __all__ = [
     "check_response",
     "is_forbidden_request_header",
     "passes",
+    "set_by_script",
     "unsafe_names",
     "why_preflight",
 ]
@@ -40,6 +41,12 @@ _FORBIDDEN_REQUEST_HEADERS = frozenset(
     b"keep-alive origin referer set-cookie te trailer transfer-encoding upgrade via".split()
 )
 _FORBIDDEN_PREFIXES = (b"proxy-", b"sec-")
+
+# Sent by browsers of their own accord, so they stand on requests whose script never set them.
+_OWN_FIELDS = frozenset(
+    b"accept accept-language cache-control if-modified-since if-none-match pragma priority save-data "
+    b"upgrade-insecure-requests user-agent".split()
+)
 
 # Fetch, #cors-safelisted-request-header.
 _LONGEST_SAFE_VALUE = 128
@@ -125,6 +132,18 @@ def unsafe_names(call: Call) -> tuple[bytes, ...]:
     if sum(len(value) for _, value in safe) > _LONGEST_SAFE_SUM:
         unsafe.update(name for name, _ in safe)
     return tuple(sorted(unsafe))
+
+
+def set_by_script(fields: Lines, asked: Sequence[bytes] | None) -> tuple[tuple[bytes, bytes | None], ...]:
+    """The fields of a request that need judging: those its preflight named, in lower case, or else those that
+    no browser sends by itself. asked: None = no preflight is known.
+    """
+    return tuple(
+        (name, value)
+        for name, value in fields
+        if not is_forbidden_request_header(lower := name.lower())
+        and (lower in asked if asked is not None else lower not in _OWN_FIELDS)
+    )
 
 
 def why_preflight(call: Call) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Here:  the shape of a finding, and the findings that concern keys as they stand 
 Never: raising; findings of one entry's spelling (`entries`, `lists`, `regexes`); lines and files (`config`).
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -56,9 +57,13 @@ def caution(code: str, written: Written, message: str, remedy: str) -> Hazard:
     return Hazard(code, "warning", written.where, message, remedy)
 
 
+_PASSWORD = re.compile(r":[^:/?#@\s]+@")
+
+
 def as_written(written: Written) -> str:
-    """The text of an entry for a message: printable, and cut where nobody reads on."""
-    text = "".join(char if char.isprintable() else "?" for char in written.text[: MAX_SHOWN + 1])
+    """The text of an entry for a message: printable, without a password, cut where nobody reads on."""
+    whole = _PASSWORD.sub(":***@", written.text)
+    text = "".join(char if char.isprintable() else "?" for char in whole[: MAX_SHOWN + 1])
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "CONNECT_TIMEOUT",
     "DNS_ERROR",
     "HEAD_TOO_LARGE",
+    "HOST_UNKNOWN",
     "IN_FLIGHT_LIMIT",
     "METHOD_REFUSED",
     "NO_ROUTE",
@@ -79,6 +80,9 @@ AMBIGUOUS_PATH = Fault(
     "The path could be read as another route; it is refused rather than guessed at.",
 )
 NO_ROUTE = Fault("no-route", 404, Side.PROXY, "destination_not_found", "No route matches this request.")
+HOST_UNKNOWN = Fault(
+    "host-unknown", 421, Side.PROXY, "destination_not_found", "No route is for the host of this request."
+)
 METHOD_REFUSED = Fault(
     "method-refused", 405, Side.CLIENT, "http_request_denied", "This method is not forwarded by this proxy."
 )

@@ -7,11 +7,12 @@ Never: sockets; the caller knows the peer. A peer that is not trusted may say no
 import ipaddress
 from collections.abc import Sequence
 
-from corsproxy.http.fields import Fields
+from corsproxy.http.fields import Fields, list_members
 
 __all__ = [
     "PRIVATE",
     "Network",
+    "client_address",
     "forwarded_lines",
     "handed_on",
     "is_forwarding_field",
@@ -91,6 +92,24 @@ def public_origin(sent: Fields, scheme: bytes, host: bytes) -> tuple[bytes, byte
         elif name.lower() == b"x-forwarded-host" and first:
             host = first
     return scheme, host
+
+
+def client_address(sent: Fields, peer: str, networks: Sequence[Network]) -> str:
+    """The client's own address, by what a trusted peer says: the last one of X-Forwarded-For that is no
+    trusted proxy's. Those before it are only what that client says.
+    """
+    values = [value for name, value in sent if name.lower() == b"x-forwarded-for"]
+    found = peer
+    for member in reversed([member for value in values for member in list_members(value)]):
+        text = member.decode("latin-1")
+        try:
+            is_proxy = trusts(text, networks)
+        except ValueError:  # no address: whoever wrote it is the last one that is known
+            return found
+        found = text
+        if not is_proxy:
+            break
+    return found
 
 
 def _element(address: bytes, scheme: bytes, host: bytes) -> bytes:

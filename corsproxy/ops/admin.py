@@ -1,55 +1,64 @@
-"""The admin listener: is the process alive, and does it want traffic?
+"""The admin listener: is the process alive, does it want traffic, what does it do, and why?
 
-Here:  `/-/healthy` and `/-/ready` on a listener of their own, for orchestrators and `corsproxy healthcheck`.
-Never: CORS fields; requests for the upstream; answers to a Host that nobody expects here (DNS rebinding).
+Here:  the listener from start to stop, and the order in which a request passes guard and pages.
+Never: CORS fields; requests for the upstream; what the pages say (admin_pages), who may ask (admin_guard).
 """
 
-import ipaddress
-from pathlib import Path
+import socket
+from collections.abc import Callable
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from corsproxy.config.table import Address
-from corsproxy.ops.server import ListenError, Server
-from corsproxy.ops.sockets import inode_of, reason_of, remove_own_socket, remove_stale_socket
+from corsproxy.config.table import Address, AdminListener
+from corsproxy.ops.admin_guard import Guard, Proof
+from corsproxy.ops.admin_pages import Pages
+from corsproxy.ops.plane import Plane
+from corsproxy.ops.server import ListenError
+from corsproxy.ops.sockets import address_of, bind, inode_of, reason_of, remove_own_socket
 
 __all__ = ["Admin"]
+
+# Nothing that stands here is for other people's pages, not even as an image or a script.
+_FIELDS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+# What is under way when it stops has this many seconds; streams of events never end by themselves.
+_STOP_SECONDS = 1.0
 
 
 class Admin:
     """The admin listener, between `start` and `stop`."""
 
-    def __init__(self, address: Address, server: Server) -> None:
-        self.address = address
-        self.draining = False
-        self._server = server
+    def __init__(self, listener: AdminListener, plane: Plane) -> None:
+        self.address = listener.address  # where it really listens, once it does: port 0 resolved
+        self._guard = Guard(listener)
+        self._app = web.Application(middlewares=[self._guard.check])
+        self._app.on_response_prepare.append(_add_fields)
+        Pages(listener, plane, self._guard).add_to(self._app)
         self._runner: web.AppRunner | None = None
         self._inode = 0  # of the Unix socket that was made here
 
+    def mount(self, add_routes: Callable[[web.Application], None], proof: Proof | None = None) -> None:
+        """Add pages, before the start. proof: what else is as good as the token, such as a page's cookie."""
+        add_routes(self._app)
+        if proof is not None:
+            self._guard.accept(proof)
+
     async def start(self) -> None:
         """Listen. Raises ListenError."""
-        app = web.Application(middlewares=[self._check_host])
-        app.router.add_get("/-/healthy", self._healthy)
-        app.router.add_get("/-/ready", self._ready)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_STOP_SECONDS)
         await self._runner.setup()
-        address = self.address
-        site: web.BaseSite = (
-            web.UnixSite(self._runner, address.path)
-            if address.path
-            else web.TCPSite(self._runner, address.host or None, address.port)
-        )
+        socks: list[socket.socket] = []
         try:
-            if address.path:
-                remove_stale_socket(Path(address.path))
-            await site.start()
+            socks = bind(self.address)
+            for sock in socks:
+                await web.SockSite(self._runner, sock).start()
         except OSError as error:
-            raise ListenError(f"cannot listen on {address} (admin): {reason_of(error)}") from error
-        self._inode = inode_of(address)
-        if not address.path:
-            host, port = self._runner.addresses[0][:2]
-            self.address = Address(host=host, port=port)
+            raise ListenError(f"cannot listen on {self.address} (admin): {reason_of(error)}") from error
+        self._inode = inode_of(self.address)
+        self.address = _resolved(self.address, socks[0])
 
     async def stop(self) -> None:
         """Close the listener."""
@@ -57,27 +66,11 @@ class Admin:
             await self._runner.cleanup()
             remove_own_socket(self.address, self._inode)
 
-    @web.middleware
-    async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not _is_expected_host(request.host, self.address):
-            return web.Response(status=421, text="this listener does not answer to that Host\n")
-        return await handler(request)
 
-    async def _healthy(self, _: web.Request) -> web.Response:
-        return web.json_response({"healthy": True})
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        ready = not self.draining
-        return web.json_response({"ready": ready, "draining": self.draining}, status=200 if ready else 503)
+def _resolved(address: Address, sock: socket.socket) -> Address:
+    return address if address.path else address_of(sock)
 
 
-def _is_expected_host(host: str, address: Address) -> bool:
-    """True for an IP address, localhost and the name it listens on: no page can point those elsewhere."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if name.lower() in {"localhost", address.host.lower()} or address.path:
-        return True
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
+async def _add_fields(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _FIELDS.items():
+        response.headers.setdefault(name, value)

@@ -6,11 +6,10 @@ Never: what is wrong with a file (config.certificates), TLS towards upstreams.
 """
 
 import asyncio
-import hashlib
 import logging
 import ssl
 
-from corsproxy.config.certificates import PemError, Role, load_authorities, load_pair, read_pem
+from corsproxy.config.certificates import PemError, load_authorities, load_pair, pem_digest
 from corsproxy.config.table import ListenTls
 
 __all__ = ["ListenerCertificate"]
@@ -62,6 +61,13 @@ class ListenerCertificate:
         else:
             _log.info("the listener's certificate was renewed from %s", self._files.cert)
 
+    def use(self, files: ListenTls) -> None:
+        """Show the certificate of these files from now on. Raises PemError: then the old one stays."""
+        if files != self._files:
+            digest = _digest(files)  # of what is loaded, or of what it was before: never of what came after
+            self._current = _context(files)
+            self._files, self._digest = files, digest
+
     def close(self) -> None:
         """Look no more."""
         if self._timer is not None:
@@ -85,13 +91,4 @@ def _context(files: ListenTls) -> ssl.SSLContext:
 
 
 def _digest(files: ListenTls) -> bytes:
-    """Changes with the content of the files, and when one cannot be read any more."""
-    digest = hashlib.sha256()
-    roles: tuple[tuple[Role, str], ...] = (("cert", files.cert), ("key", files.key), ("ca", files.client_ca))
-    for role, path in roles:
-        try:
-            content = read_pem(role, path) if path else b""
-        except PemError as error:
-            content = str(error).encode()
-        digest.update(b"%d:%b" % (len(content), content))
-    return digest.digest()
+    return pem_digest((("cert", files.cert), ("key", files.key), ("ca", files.client_ca)))

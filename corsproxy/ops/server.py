@@ -7,25 +7,34 @@ Never: signals and exit codes (ops.process), what happens inside a request (prox
 import asyncio
 import logging
 import socket
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 
 from corsproxy.config.table import Address, Table, Upstream
 from corsproxy.ops.certificates import ListenerCertificate
-from corsproxy.ops.log import ExchangeLog
-from corsproxy.ops.sockets import inode_of, reason_of, remove_own_socket, remove_stale_socket
-from corsproxy.proxy.downstream import ClientServer, has_c_parser
+from corsproxy.ops.descriptors import fit_to_descriptors
+from corsproxy.ops.snapshot import Readings
+from corsproxy.ops.sockets import BACKLOG, address_of, bind, inode_of, reason_of, remove_own_socket
+from corsproxy.ops.usage import read_usage
+from corsproxy.proxy.cookie_guard import CookieMemory
+from corsproxy.proxy.downstream import ClientServer, turns
 from corsproxy.proxy.exchange import Exchange
-from corsproxy.proxy.handler import Handler
-from corsproxy.upstream.cluster import Change, Cluster, Notice, build_clusters
+from corsproxy.proxy.handler import Handler, Trace
+from corsproxy.proxy.service import Load
+from corsproxy.upstream.balance import is_ready
+from corsproxy.upstream.cluster import Change, Clusters, Notice
 from corsproxy.upstream.resolve import Resolver
 
-__all__ = ["ListenError", "Server", "StartError"]
+__all__ = ["ListenError", "Observer", "Server", "StartError", "unresolved_hosts"]
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 4096
 _RESOLVE_SECONDS = 5.0
 _TLS_SHUTDOWN_SECONDS = 5.0
+
+
+Observer = Callable[[Exchange, float], None]
+"""Told of a finished exchange, and of the time it ended on the monotonic clock."""
 
 
 class StartError(Exception):
@@ -37,55 +46,117 @@ class ListenError(StartError):
 
 
 class Server:
-    """Serves one table on its listener, between `start` and `stop`."""
+    """Serves one table after another on its listener, between `start` and `stop`."""
 
-    def __init__(self, table: Table, log: ExchangeLog | None = None) -> None:
-        """log: where finished exchanges go; None = nowhere."""
+    def __init__(
+        self,
+        table: Table,
+        observers: Sequence[Observer] = (),
+        socks: Sequence[socket.socket] | None = None,
+        *,
+        captures: bool = False,
+        trace: Trace | None = None,
+    ) -> None:
+        """observers: who is told of each finished exchange, in this order. socks: listening already; None =
+        by the table's `listen`. captures: the record of an exchange is to hold the fields on both wires, too.
+        trace: who is told of each exchange that begins.
+        """
         self.table = table
         self.addresses: list[Address] = []  # where it really listens, port 0 resolved
-        self._log = log
-        self._upstreams = list(dict.fromkeys(route.upstream for route in table.routes))
+        self._record = _record_to(observers)
+        self._socks = socks
+        self._captures = captures
+        self._trace = trace
         self._resolver = Resolver()
-        self._clusters: dict[Upstream, Cluster] = {}
+        self._clusters = Clusters(self._resolver, _log_notice)
+        self._loads: dict[str, Load] = {}
+        self.cookies = CookieMemory()  # names alone; it outlives tables
         self._certificate: ListenerCertificate | None = None
         self._clients: ClientServer | None = None
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._socket_inode = 0  # of the Unix socket that was made here
 
     async def start(self) -> None:
         """Listen and serve. Raises StartError, and PemError where a certificate cannot be used."""
-        if not has_c_parser():
-            raise StartError(
-                "aiohttp has no C extensions here, and its Python parser lets ambiguous requests pass: "
-                "install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS"
-            )
         tls = self.table.tls
         self._certificate = None if tls is None else ListenerCertificate(tls)
-        self._clusters = build_clusters(self._upstreams, self._resolver, _log_notice)
-        handler = Handler(self.table, self._clusters, _drop if self._log is None else self._log.record)
-        self._clients = ClientServer(handler, loop=asyncio.get_running_loop())
-        self._listener = await _listen(self._clients, self.table, self._certificate)
-        self.addresses = [_address_of(sock) for sock in self._listener.sockets]
-        self._socket_inode = inode_of(self.table.listen)
+        self._clients = ClientServer(self._handler(self.table), loop=asyncio.get_running_loop())
+        address = self.table.listen
+        try:
+            socks = bind(address) if self._socks is None else self._socks
+            self._listeners = [await self._listen(self._clients, sock) for sock in socks]
+        except OSError as error:
+            self._clusters.close()
+            raise ListenError(f"cannot listen on {address}: {reason_of(error)}") from error
+        self.addresses = [address_of(sock) for sock in socks]
+        self._socket_inode = 0 if self._socks is not None else inode_of(address)
         if self._certificate is not None:
             self._certificate.watch()
-        for cluster in self._clusters.values():
-            cluster.start()
+
+    async def _listen(self, clients: ClientServer, sock: socket.socket) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+        if self._certificate is None:
+            return await create(clients, sock=sock, backlog=BACKLOG)
+        return await create(
+            clients,
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=self._certificate.context,
+            # A handshake is to the connection what the head is to the request: both end a client that sends
+            # nothing.
+            ssl_handshake_timeout=self.table.timeouts.client_head,
+            ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,
+        )
+
+    def swap(self, table: Table) -> None:
+        """Serve by another table from the next request on, with the listener as it is.
+
+        Exchanges under way keep theirs. Raises PemError; then the old table goes on serving.
+        """
+        if self._certificate is not None and table.tls is not None:
+            self._certificate.use(table.tls)
+        handler = self._handler(table)
+        self.table = table
+        if self._clients is not None:
+            self._clients.serve(handler)
+
+    def _handler(self, table: Table) -> Handler:
+        table = fit_to_descriptors(table)
+        self._clusters.replace(_upstreams(table))
+        names = {route.name for route in table.routes}
+        # A route keeps its count across a reload: what is in flight by an old table still is.
+        self._loads = {name: load for name, load in self._loads.items() if name in names or load.in_flight}
+        for name in names:
+            self._loads.setdefault(name, Load())
+        return Handler(
+            table,
+            self._clusters.serving,
+            self._record,
+            self._loads,
+            cookies=self.cookies,
+            captures=self._captures,
+            trace=self._trace,
+        )
+
+    def drain(self) -> None:
+        """Go on serving, but let every connection end with its current exchange, so that clients move on."""
+        if self._clients is not None:
+            self._clients.drain()
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight within `drain.timeout`, then end the rest."""
-        if self._listener is not None:
-            self._listener.close()
+        # Who waits in the listener's queue is let in first: closing it would reset them.
+        await turns()
+        for listener in self._listeners:
+            listener.close()
         if self._certificate is not None:
             self._certificate.close()
         if self._clients is not None:
             await self._clients.shutdown(self.table.drain.timeout)
-        for cluster in self._clusters.values():
-            cluster.close()
+        self._clusters.close()
         self._resolver.close()
         remove_own_socket(self.table.listen, self._socket_inode)
-        if self._log is not None:
-            self._log.flush()
 
     def abort(self) -> None:
         """End everything now, finished or not."""
@@ -97,15 +168,37 @@ class Server:
         """Client connections now open."""
         return 0 if self._clients is None else self._clients.open_count
 
-    async def unresolved_hosts(self) -> list[str]:
-        """Names of upstream hosts that do not resolve now. They may later, so it is worth only a warning."""
-        hosts = sorted({end.host for up in self._upstreams for end in up.endpoints if end.host})
-        found = await asyncio.gather(*(_resolves(host) for host in hosts))
-        return [host for host, resolves in zip(hosts, found, strict=True) if not resolves]
+    def readings(self) -> Readings:
+        """What can be read off right now."""
+        now = time.monotonic()
+        return Readings(
+            processes=1,
+            connections=self.connections,
+            in_flight={name: load.in_flight for name, load in self._loads.items()},
+            websockets={name: load.tunnels for name, load in self._loads.items()},
+            endpoints={
+                (cluster.upstream.name, pool.name): (int(is_ready(pool.standing, now)), 1)
+                for cluster in self._clusters.serving.values()
+                for pool in cluster.pools
+            },
+            usage=read_usage(),
+        )
 
 
-def _drop(exchange: Exchange, ended: float) -> None:
-    """Keep no log."""
+def _upstreams(table: Table) -> list[Upstream]:
+    return list(dict.fromkeys(route.upstream for route in table.routes))
+
+
+def _record_to(observers: Sequence[Observer]) -> Observer:
+    """One call for all: the common case of one observer costs nothing extra."""
+    if len(observers) == 1:
+        return observers[0]
+
+    def record(exchange: Exchange, ended: float) -> None:
+        for observer in observers:
+            observer(exchange, ended)
+
+    return record
 
 
 def _log_notice(notice: Notice) -> None:
@@ -115,42 +208,11 @@ def _log_notice(notice: Notice) -> None:
     _log.log(level, "upstream %s: %s is %s%s", notice.upstream, notice.endpoint, notice.change.value, detail)
 
 
-async def _listen(
-    clients: ClientServer, table: Table, certificate: ListenerCertificate | None
-) -> asyncio.Server:
-    loop = asyncio.get_running_loop()
-    address = table.listen
-    context = None if certificate is None else certificate.context
-    # A handshake is to the connection what the head is to the request: both end a client that sends nothing.
-    handshake = None if certificate is None else table.timeouts.client_head
-    shutdown = None if certificate is None else _TLS_SHUTDOWN_SECONDS
-    try:
-        if address.path:
-            remove_stale_socket(Path(address.path))
-            return await loop.create_unix_server(
-                clients,
-                address.path,
-                backlog=_BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=shutdown,
-            )
-        return await loop.create_server(
-            clients,
-            address.host or None,
-            address.port,
-            backlog=_BACKLOG,
-            ssl=context,
-            ssl_handshake_timeout=handshake,
-            ssl_shutdown_timeout=shutdown,
-        )
-    except OSError as error:
-        raise ListenError(f"cannot listen on {address}: {reason_of(error)}") from error
-
-
-def _address_of(sock: socket.socket) -> Address:
-    name = sock.getsockname()
-    return Address(path=name) if isinstance(name, str) else Address(host=name[0], port=name[1])
+async def unresolved_hosts(table: Table) -> list[str]:
+    """Names of upstream hosts that do not resolve now. They may later, so it is worth only a warning."""
+    hosts = sorted({end.host for up in _upstreams(table) for end in up.endpoints if end.host})
+    found = await asyncio.gather(*(_resolves(host) for host in hosts))
+    return [host for host, resolves in zip(hosts, found, strict=True) if not resolves]
 
 
 async def _resolves(host: str) -> bool:

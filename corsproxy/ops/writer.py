@@ -4,9 +4,12 @@ Here:  one thread that writes, fed by a bounded queue; what does not fit is coun
 Never: what the lines say.
 """
 
+import contextlib
+import fcntl
 import os
+import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TextIO
 
@@ -19,9 +22,19 @@ _CLOSE_SECONDS = 2.0
 class LineWriter:
     """A stream for text in whole lines. `write` and `flush` are those of a file, and never block."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, shared: bool = False) -> None:
+        """shared: other processes write to the same place."""
+        self.lost_lines = 0  # since the start
+        self.say_lost = _say_lost  # how to say that lines were lost, in the format of the log
+        self._shared = shared
         self._is_terminal = stream.isatty()
-        self._raw = _raw(stream)
+        self._descriptor = _descriptor(stream)
+        # Past Python's buffer: a thread that is stuck inside it would hold its lock when the process ends.
+        self._raw: Callable[[bytes], int] = (
+            partial(_write_text, stream)
+            if self._descriptor is None
+            else partial(_write_bytes, self._descriptor)
+        )
         self._waiting: list[str] = []
         self._size = 0  # of what waits, in characters
         self._lost = 0  # lines dropped since the last one that was written
@@ -38,7 +51,7 @@ class LineWriter:
                 self._thread = threading.Thread(target=self._run, name="log", daemon=True)
                 self._thread.start()
             if self._closing or self._size + len(text) > _LIMIT_BYTES:
-                self._lost += text.count("\n")
+                self._count_lost(text)
             else:
                 self._waiting.append(text)
                 self._size += len(text)
@@ -66,11 +79,33 @@ class LineWriter:
                 self._write(text.encode("utf-8", "backslashreplace"))
             except (OSError, ValueError):  # a full disk, a closed pipe: the proxy goes on
                 with self._changed:
-                    self._lost += text.count("\n")
+                    self._count_lost(text)
+
+    def _count_lost(self, text: str) -> None:
+        lines = text.count("\n")
+        self._lost += lines
+        self.lost_lines += lines
 
     def _write(self, data: bytes) -> None:
-        while data:
-            data = data[self._raw(data) :]
+        with self._alone():
+            while data:
+                end = len(data)
+                if self._shared and end > select.PIPE_BUF:  # so much stays in one piece even if we are killed
+                    end = data.rfind(b"\n", 0, select.PIPE_BUF) + 1 or data.find(b"\n") + 1 or end
+                data = data[self._raw(data[:end]) :]
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other process write meanwhile: what is longer than PIPE_BUF may be mixed (POSIX, write()).
+
+        The lock is the process's own, on what all of them write to; the system ends it with the process.
+        """
+        held = self._descriptor is not None and self._shared and _try_lock(self._descriptor)
+        try:
+            yield
+        finally:
+            if held and self._descriptor is not None:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def _next(self) -> str | None:
         """The text to write next, once there is some; None when it is over."""
@@ -84,19 +119,36 @@ class LineWriter:
             self._waiting.clear()
             self._size = 0
             lost, self._lost = self._lost, 0
-        return f"{lost} log lines were lost\n{text}" if lost else text
+        return self.say_lost(lost) + text if lost else text
 
 
-def _raw(stream: TextIO) -> Callable[[bytes], int]:
-    """How to write bytes to what is behind a stream, past Python's buffer.
+def _say_lost(lines: int) -> str:
+    return f"{lines} log lines were lost\n"
 
-    A thread that is stuck inside that buffer would hold its lock when the process ends.
-    """
+
+def _descriptor(stream: TextIO) -> int | None:
+    """What is behind a stream; None = it is in memory, and never blocks."""
     try:
-        descriptor = stream.fileno()
-    except (OSError, ValueError):  # a stream in memory, which never blocks
-        return partial(_write_text, stream)
-    return partial(os.write, descriptor)
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def _write_bytes(descriptor: int, data: bytes) -> int:
+    while True:
+        try:
+            return os.write(descriptor, data)
+        except BlockingIOError:  # somebody who has the same pipe wants it so; this thread may wait
+            select.select((), (descriptor,), ())
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Wait for the turn of this process; False where the system has no such lock."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
 
 
 def _write_text(stream: TextIO, data: bytes) -> int:

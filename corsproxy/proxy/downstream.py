@@ -1,7 +1,7 @@
 """The seam to aiohttp's server: one client connection, its requests one at a time.
 
 Here:  aiohttp's `web.Server` and `RequestHandler`, driven without a task per request: order of pipelined
-       requests, flow control, deadlines, lingering close. With `reader`, all that knows aiohttp's internals.
+       requests, flow control, deadlines, lingering close. All that knows aiohttp's internals is here.
 Never: routes, policies, upstreams. `Service.handle` gets each request and calls back.
 """
 
@@ -10,35 +10,28 @@ import logging
 import math
 import socket
 import struct
-from typing import Any, cast
+from typing import cast
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser
-from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import RequestHandler
 
 from corsproxy.http.faults import CLIENT_TIMEOUT, Fault
-from corsproxy.http.forwarded import forwarded_lines, trusts
-from corsproxy.proxy.reader import Parser, RequestReader
+from corsproxy.http.fields import Fields
+from corsproxy.http.forwarded import client_address, forwarded_lines, trusts
+from corsproxy.proxy.reader import RequestReader
 from corsproxy.proxy.roles import Pump, Service, Work
 
-__all__ = ["ClientServer", "Downstream", "has_c_parser"]
+__all__ = ["ClientServer", "Downstream", "turns"]
 
 _log = logging.getLogger(__name__)
 
-# Body bytes are taken out of aiohttp's stream after each read; its own flow control must stay out of it.
-_NO_PAUSE = 1 << 30
 _LINGER_SECONDS = 2.0
 # A few connections over the ceiling are still told so (503); the rest are closed unread.
 _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
+_TURNS_TO_ARRIVE = 5
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
-
-
-def has_c_parser() -> bool:
-    """True when aiohttp parses requests in C. Its Python parser is too lenient for a proxy."""
-    return HttpRequestParser.__module__ == "aiohttp._http_parser"
 
 
 class ClientServer(web.Server):
@@ -47,10 +40,31 @@ class ClientServer(web.Server):
     def __init__(self, service: Service, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(_never_called, loop=loop)
         self._service = service
+        self._draining = False
 
     def __call__(self) -> "Downstream":
         """The protocol of a new connection."""
-        return Downstream(self, self._service, self._loop)
+        client = Downstream(self, self._service, self._loop)
+        if self._draining:
+            client.retire()
+        return client
+
+    def serve(self, service: Service) -> None:
+        """Hand the next request of every connection to another service; those under way stay with theirs."""
+        self._service = service
+        for client in self._connections:
+            cast(Downstream, client).serve(service)
+
+    def drain(self) -> None:
+        """Let every connection, new ones too, end with the exchange that it has next, or has now."""
+        self._draining = True
+        for client in self._connections:
+            cast(Downstream, client).retire()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        """Let every connection finish its exchange, and cut those that have not within `timeout` seconds."""
+        await turns()  # what was accepted, or received, before the listener closed is on its way here
+        await super().shutdown(timeout)
 
     @property
     def open_count(self) -> int:
@@ -61,6 +75,12 @@ class ClientServer(web.Server):
         """Cut every connection."""
         for connection in list(self._connections):
             cast(Downstream, connection).abandon()
+
+
+async def turns() -> None:
+    """Let the event loop take in what waits for it now, from `accept` to the first bytes of a connection."""
+    for _ in range(_TURNS_TO_ARRIVE):
+        await asyncio.sleep(0)
 
 
 async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
@@ -93,21 +113,15 @@ class Downstream(RequestHandler):
     )
 
     def __init__(self, server: ClientServer, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+        # Not RequestHandler's: it would make a parser and a queue, 2 KiB a connection that nobody uses here.
+        BaseProtocol.__init__(self, loop)
+        self._task_handler = None  # aiohttp's server asks a connection for it
+        self._manager: ClientServer | None = server
+        self._close = False  # the connection ends with the exchange that is under way
         settings = service.settings()
-        head = settings.limits.request_head
-        super().__init__(
-            server,
-            loop=loop,
-            access_log=cast(Any, None),  # Any: aiohttp's signature leaves out that None is "no log"
-            max_line_size=head,
-            max_field_size=head,
-            max_headers=head,  # they are counted by the reader, which can tell 431 from 400
-            read_bufsize=_NO_PAUSE,
-            auto_decompress=False,
-        )
         self._service = service
         self._settings = settings
-        self._reader = RequestReader(self._take_parser, settings.limits)
+        self._reader = RequestReader(settings.limits, settings.preflights)
         self._phase = _IDLE
         self._processing = False
         self._read_paused = False
@@ -125,21 +139,16 @@ class Downstream(RequestHandler):
         self.trusts_peer = False  # what it says of hops before it is kept
         self.is_surplus = False  # over the connection ceiling: its requests are refused
 
-    def _take_parser(self) -> Parser:
-        """Give the parser that aiohttp made for this connection, then new ones."""
-        parser, self._parser = self._parser, None
-        if parser is None:
-            head = self._settings.limits.request_head
-            parser = HttpRequestParser(
-                self,
-                self._loop,
-                _NO_PAUSE,
-                max_line_size=head,
-                max_field_size=head,
-                max_headers=head,
-                auto_decompress=False,
-            )
-        return cast(Parser, parser)
+    def serve(self, service: Service) -> None:
+        """Hand requests to this service from the next one on."""
+        self._service = service
+        self._settings = settings = service.settings()
+        self._reader.adopt(settings.limits, settings.preflights)
+        self.trusts_peer = bool(settings.trusted) and trusts(self.peer, settings.trusted)
+
+    def retire(self) -> None:
+        """End with the exchange that is under way, or else with the next."""
+        self._close = True
 
     # What an exchange asks of its client
 
@@ -164,6 +173,10 @@ class Downstream(RequestHandler):
         if self.closes:
             return b"Connection: close\r\n"
         return b"Connection: keep-alive\r\n" if self._reader.is_http10 else b""
+
+    def address_told(self, forwarding: Fields) -> str:
+        """The client's own address, by what the peer says of it, which is trusted."""
+        return client_address(forwarding, self.peer, self._settings.trusted)
 
     def take_body(self) -> list[bytes]:
         """The pieces of the request body that came since the last call."""
@@ -257,9 +270,9 @@ class Downstream(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
-        BaseProtocol.connection_made(self, transport)  # not RequestHandler's: it would start a task
-        real = cast(asyncio.Transport, transport)
-        tcp_keepalive(real)
+        # Not RequestHandler's, which would start a task, nor BaseProtocol's, which sets TCP_NODELAY: that and
+        # SO_KEEPALIVE come from the listening socket (ops.sockets). Two system calls less.
+        self.transport = real = cast(asyncio.Transport, transport)
         server = cast(ClientServer, self._manager)
         server.connection_made(self, real)
         peer = real.get_extra_info("peername")
@@ -291,10 +304,7 @@ class Downstream(RequestHandler):
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         self._let_go()
-        self._reader.close()  # the parser holds this object, and this object the parser
         self._manager = None
-        self._request_factory = None
-        self._request_handler = None
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp narrows asyncio's own signature
         """A client that sends no more is taken to be gone, as by nginx and Envoy: nobody waits."""
@@ -329,12 +339,6 @@ class Downstream(RequestHandler):
         elif self._reader.waiting and not self._processing:
             self._process()
 
-    def pause_reading(self) -> None:
-        """Do nothing: aiohttp's stream asks for this when it is full, which it never is here."""
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Do nothing: aiohttp's stream calls this after each body; reading is released below."""
-
     # aiohttp's server, stopping
 
     def close(self) -> None:
@@ -342,6 +346,8 @@ class Downstream(RequestHandler):
         self._close = True
         if self._phase == _IDLE and not self._reader.waiting:
             self._end()
+        elif self._pump is not None:
+            self._pump.on_going_away()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """`close`, and wait for it; abort when `timeout` seconds are over."""

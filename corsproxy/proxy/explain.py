@@ -262,6 +262,7 @@ def _remedy(found: Explanation) -> Remedy:
 
 _ROUTE_ADVICE = {
     "no-route": "ask for another path or host, or add a route that takes this one",
+    "host-unknown": "ask for a host that a route names, or add this one to the `hosts` of a route",
     "ambiguous-path": "ask for the path without dot segments, and without doubled or encoded slashes",
 }
 

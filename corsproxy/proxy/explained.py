@@ -14,7 +14,17 @@ from corsproxy.cors.fields import shown
 from corsproxy.cors.remedy import Change
 from corsproxy.proxy.explain import Explanation, Leg, Question
 
-__all__ = ["Json", "as_json", "authority_of", "change_text", "curl_commands", "place_text", "remedy_text"]
+__all__ = [
+    "Json",
+    "as_json",
+    "authority_of",
+    "change_text",
+    "curl_commands",
+    "place_text",
+    "remedy_text",
+    "steps_json",
+    "yaml_value",
+]
 
 Json = dict[str, object]
 
@@ -45,7 +55,10 @@ def as_json(found: Explanation) -> Json:
         "remedy": remedy_text(found),
         "warning": found.remedy.warning,
         "changes": [_change(change) for change in found.remedy.changes],
-        "steps": [*_steps("preflight", found.verdict.preflight), *_steps("actual", found.verdict.actual)],
+        "steps": [
+            *steps_json("preflight", found.verdict.preflight),
+            *steps_json("actual", found.verdict.actual),
+        ],
         "needs_preflight": list(found.needs_preflight),
         "preflight": _leg(found.preflight) if found.preflight else None,
         "actual": _leg(found.actual),
@@ -82,7 +95,8 @@ def _browser(found: Explanation) -> Json:
     }
 
 
-def _steps(request: str, steps: Sequence[Step]) -> Iterator[Json]:
+def steps_json(request: str, steps: Sequence[Step]) -> Iterator[Json]:
+    """The steps of a check. request: "preflight" or "actual"."""
     for step in steps:
         yield {
             "request": request,
@@ -123,7 +137,7 @@ def remedy_text(found: Explanation) -> str:
 
 def change_text(change: Change, file: str) -> str:
     """One change: where, and what is to stand there."""
-    where, value = path_text(change.where), _yaml(change.value)
+    where, value = path_text(change.where), yaml_value(change.value)
     action = f"add {value} to {where}" if change.adds else f"set {where} to {value}"
     return f"{action} ({place_text(file, change.line)})"
 
@@ -133,12 +147,12 @@ def place_text(file: str, line: int) -> str:
     return f"{file}:{line}" if line else file
 
 
-def _yaml(value: str | bool | tuple[str, ...]) -> str:
+def yaml_value(value: str | bool | tuple[str, ...]) -> str:
     """A value as YAML writes it in one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_yaml, value))}]"
+        return f"[{', '.join(map(yaml_value, value))}]"
     is_plain = value and set(value) <= _PLAIN and value.lower() not in _NO_TEXT and value[0].isalpha()
     return value if is_plain else "'" + value.replace("'", "''") + "'"
 

@@ -112,8 +112,17 @@ class Forward:
         self._connect(pool)
 
     def _head_for(self, pool: Pool) -> bytes:
-        head = request_head(self.request, self.service, self.client, self.exchange.request_id, pool.authority)
+        head = request_head(
+            self.request,
+            self.service,
+            self.client,
+            self.exchange.request_id,
+            pool.authority,
+            is_allowed=self.ready.admits,
+        )
         self._head_bytes = len(head)
+        if self.exchange.capture is not None:
+            self.exchange.capture.sent = head
         return head
 
     # The way to the upstream
@@ -149,6 +158,7 @@ class Forward:
             self._fail(fault)
             return
         self._retries -= 1
+        self.exchange.retries += 1
         self._pool = other
         body = self._first[self._head_bytes :]
         self._first = self._head_for(other) + body
@@ -310,6 +320,7 @@ class Forward:
             self._end()
         elif self._pool is not None and self._may_retry(connection):
             self._retries -= 1
+            self.exchange.retries += 1
             self._connect(self._pool)
         else:
             self._fail(fault)
@@ -344,12 +355,21 @@ class Forward:
         self._answered = True
         self.exchange.status = 101
         self.exchange.responded = time.monotonic()
+        self.exchange.stripped = head.cors_stripped
+        if self.service.guard is not None:
+            self.service.guard.learn(connection.fields)
+        self.service.load.tunnels += 1
         head.lines.append(b"Upgrade: " + protocol + b"\r\nConnection: Upgrade\r\n\r\n")
-        client.write(b"\r\n".join(head.lines))
-        Tunnel(client, connection, self.service.route.timeouts.idle, self._tunnel_ended).start()
+        answer = b"\r\n".join(head.lines)
+        if self.exchange.capture is not None:
+            self.exchange.capture.note_response(connection.fields, answer)
+        client.write(answer)
+        idle, websocket = self.service.route.timeouts.idle, protocol.lower() == b"websocket"
+        Tunnel(client, connection, idle, self._tunnel_ended, websocket=websocket).start()
 
     def _tunnel_ended(self, tunnel: Tunnel, fault: Fault | None) -> None:
         self._leave(fault)
+        self.service.load.tunnels -= 1
         self.exchange.fault = fault
         self.exchange.received_bytes = tunnel.received_bytes
         self.exchange.sent_bytes = tunnel.sent_bytes
@@ -388,8 +408,14 @@ class Forward:
         self._answered = True
         self.exchange.status = connection.status
         self.exchange.responded = now
+        self.exchange.stripped = head.cors_stripped
+        if self.service.guard is not None:
+            self.service.guard.learn(connection.fields)
         lines.append(client.connection_line + b"\r\n")
-        return b"\r\n".join(lines)
+        answer = b"\r\n".join(lines)
+        if self.exchange.capture is not None:
+            self.exchange.capture.note_response(connection.fields, answer)
+        return answer
 
     def _place(self) -> Place:
         """Where the client found the proxy: by its own word, or by that of a trusted proxy in front."""
@@ -401,12 +427,14 @@ class Forward:
     def _add_body(self, out: list[bytes], pieces: list[bytes]) -> None:
         size = sum(map(len, pieces))
         self.exchange.sent_bytes += size
-        if self._framing == Framing.CHUNKED:
+        if self._framing != Framing.CHUNKED:
+            out.extend(pieces)
+        elif len(pieces) == 1 and size < 16384:  # an event: one small copy is cheaper than a vector
+            out.append(b"%x\r\n%b\r\n" % (size, pieces[0]))
+        else:
             out.append(b"%x\r\n" % size)
             out.extend(pieces)
             out.append(b"\r\n")
-        else:
-            out.extend(pieces)
 
     def _upstream_framing(self, connection: Connection) -> Framing:
         names = {name.lower() for name, _ in connection.fields}

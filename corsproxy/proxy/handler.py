@@ -15,34 +15,61 @@ from corsproxy.cors.decide import Decision, decide_no_route
 from corsproxy.http.faults import BODY_TOO_LARGE, CONNECTION_LIMIT, IN_FLIGHT_LIMIT, Fault
 from corsproxy.http.forwarded import public_origin
 from corsproxy.proxy.answers import date_line, fault_answer, options_answer, refusal_answer
+from corsproxy.proxy.capture import Capture
+from corsproxy.proxy.cookie_guard import CookieMemory, guard_for
 from corsproxy.proxy.downstream import Downstream
 from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.forward import Forward
 from corsproxy.proxy.request import Request
 from corsproxy.proxy.roles import Settings
 from corsproxy.proxy.routing import Router
-from corsproxy.proxy.service import Memos, Ready, RouteService
+from corsproxy.proxy.service import Load, Memos, Ready, RouteService
 from corsproxy.upstream.cluster import Cluster
 
-__all__ = ["Handler"]
+__all__ = ["Handler", "Trace"]
 
 # Request ids are unique, not secret: a random beginning for this process, and a counter.
 _ID_PREFIX = secrets.token_hex(6).encode("ascii")
 _ID_COUNTER = itertools.count()
 
 Record = Callable[[Exchange, float], None]
+Begin = Callable[[Downstream, Request], Exchange]
+Trace = Callable[[Exchange, Request], None]
+"""Told of an exchange that begins; may say to the upstream which trace it belongs to."""
 
 
 class Handler:
     """Serves requests by one table."""
 
-    def __init__(self, table: Table, clusters: Mapping[Upstream, Cluster], record: Record) -> None:
-        """record: called once for each exchange, with the time it ended on the monotonic clock."""
+    def __init__(
+        self,
+        table: Table,
+        clusters: Mapping[Upstream, Cluster],
+        record: Record,
+        loads: Mapping[str, Load],
+        *,
+        cookies: CookieMemory | None = None,
+        captures: bool = False,
+        trace: Trace | None = None,
+    ) -> None:
+        """record: called once for each exchange, with the time it ended on the monotonic clock.
+
+        loads: of the routes, by name.
+        cookies: what upstreams have set so far; None = nothing.
+        captures: the record is to hold the fields on both wires, too.
+        trace: called as each exchange begins; None = nobody traces.
+        """
         self.table = table
         self._router = Router(table.routes)
         memos = Memos()
-        self._services = tuple(RouteService(route, clusters[route.upstream], memos) for route in table.routes)
+        known = CookieMemory() if cookies is None else cookies
+        self._services = tuple(
+            RouteService(route, clusters[route.upstream], memos, loads[route.name], guard_for(route, known))
+            for route in table.routes
+        )
         self._record = record
+        begin = _begin_captured if captures else _begin
+        self._begin = begin if trace is None else _traced(begin, trace)
         self._settings = Settings(table.limits, table.timeouts, _shortest(table), table.trusted_proxies)
         self._date = b""
         self._date_until = 0.0
@@ -53,7 +80,7 @@ class Handler:
 
     def handle(self, client: Downstream, request: Request) -> None:
         """Serve one request; every way out passes `_record`, so each has exactly one log line."""
-        exchange = _begin(client, request)
+        exchange = self._begin(client, request)
         is_preflight = request.is_preflight
         found = self._router.match(
             (request.requested_method if is_preflight else request.method) or b"",
@@ -90,12 +117,13 @@ class Handler:
         elif request.max_forwards == 0:
             self._send_answer(client, exchange, options_answer(ready.decision), b"", None)
         else:
-            service.in_flight += 1
+            service.load.in_flight += 1
             Forward(client, request, exchange, service, ready, self).start()
 
     def refuse(self, client: Downstream, fault: Fault, head: bytes) -> None:
         """Answer a request that could not be read; what is legible of its head may still name an origin."""
         exchange = Exchange(time.monotonic(), client.peer)
+        exchange.scheme = client.scheme
         exchange.origin = _legible_origin(head)
         exchange.request_id = _new_id()
         decision = decide_no_route(self.table.policies, exchange.origin)
@@ -133,7 +161,10 @@ class Handler:
             body = b""
         exchange.status = int(head[9:12])
         exchange.sent_bytes = len(body)
-        client.write(head + self._closing_lines(client, exchange) + body)
+        head += self._closing_lines(client, exchange)
+        if exchange.capture is not None:
+            exchange.capture.answer = head
+        client.write(head + body)
         self._record(exchange, time.monotonic())
         client.finish()
 
@@ -152,12 +183,12 @@ class Handler:
 
     def on_forwarded(self, forward: Forward) -> None:
         """The exchange is over: its response is out in full or as far as it came, or the client is gone."""
-        forward.service.in_flight -= 1
+        forward.service.load.in_flight -= 1
         self._record(forward.exchange, time.monotonic())
 
     def on_failed(self, forward: Forward, fault: Fault) -> None:
         """The exchange ended in a fault, and the client has had no answer yet."""
-        forward.service.in_flight -= 1
+        forward.service.load.in_flight -= 1
         self._answer_fault(forward.client, forward.exchange, fault, forward.ready.decision, forward.request)
 
 
@@ -166,9 +197,33 @@ def _begin(client: Downstream, request: Request) -> Exchange:
     exchange.method = request.method
     exchange.path = request.path
     exchange.origin = request.origin
+    exchange.host = request.host
+    exchange.scheme = client.scheme
+    exchange.is_http10 = request.is_http10
+    exchange.user_agent = request.user_agent
+    if request.referrer:
+        exchange.referrer = request.referrer.partition(b"?")[0]
+    exchange.traceparent = request.traceparent
+    if client.trusts_peer and request.forwarding:
+        exchange.client = client.address_told(request.forwarding)
     exchange.requested_method = request.requested_method
     exchange.request_id = request.request_id or _new_id()
     return exchange
+
+
+def _begin_captured(client: Downstream, request: Request) -> Exchange:
+    exchange = _begin(client, request)
+    exchange.capture = Capture(request, client.scheme)
+    return exchange
+
+
+def _traced(begin: Begin, trace: Trace) -> Begin:
+    def begin_traced(client: Downstream, request: Request) -> Exchange:
+        exchange = begin(client, request)
+        trace(exchange, request)
+        return exchange
+
+    return begin_traced
 
 
 def _new_id() -> bytes:
@@ -196,7 +251,7 @@ def _over_limit(client: Downstream, service: RouteService, request: Request) -> 
     limits = service.route.limits
     if limits.request_body and request.body_bytes > limits.request_body:
         return BODY_TOO_LARGE  # before a byte of it is read
-    if limits.in_flight and service.in_flight >= limits.in_flight:
+    if limits.in_flight and service.load.in_flight >= limits.in_flight:
         return IN_FLIGHT_LIMIT
     return None
 

@@ -4,23 +4,39 @@ Here:  the route's path, the upstream's Host, the client's own lines, who asked,
 Never: sockets; bodies; deciding whether it goes.
 """
 
+from corsproxy.config.table import Route
 from corsproxy.http.edits import edit_lines
 from corsproxy.http.forwarded import handed_on
+from corsproxy.http.own_page import as_own_page
 from corsproxy.http.paths import strip_prefix
 from corsproxy.proxy.downstream import Downstream
 from corsproxy.proxy.request import Request
 from corsproxy.proxy.service import RouteService
 
-__all__ = ["request_head"]
+__all__ = ["path_at_upstream", "request_head"]
 
 
 def request_head(
-    request: Request, service: RouteService, client: Downstream, request_id: bytes, authority: bytes
+    request: Request,
+    service: RouteService,
+    client: Downstream,
+    request_id: bytes,
+    authority: bytes,
+    *,
+    is_allowed: bool = False,
 ) -> bytes:
-    """The complete head, with the empty line. authority: of the endpoint."""
+    """The complete head, with the empty line. authority: of the endpoint.
+
+    is_allowed: a page sent it that the policy allows, so it may pass for one of the upstream's own.
+    """
     host = request.host if service.keeps_host else service.host or authority
-    path = _path(request, service)
-    lines = [b"%b %b%b HTTP/1.1\r\nHost: %b" % (request.method, path, request.query, host), *request.lines]
+    path = path_at_upstream(request.path, service.route)
+    fields = request.lines
+    if service.guard is not None:
+        fields = service.guard.let_through(fields)
+    if is_allowed and service.page_scheme:
+        fields = as_own_page(fields, service.page_scheme + host)
+    lines = [b"%b %b%b HTTP/1.1\r\nHost: %b" % (request.method, path, request.query, host), *fields]
     if request.chunked:
         lines.append(b"Transfer-Encoding: chunked")
     if request.trailers_wanted:
@@ -41,9 +57,8 @@ def request_head(
     return b"\r\n".join(lines) + b"\r\n"
 
 
-def _path(request: Request, service: RouteService) -> bytes:
-    path = request.path
-    route = service.route
+def path_at_upstream(path: bytes, route: Route) -> bytes:
+    """The path that the upstream is asked for. path: as the client sent it, without query."""
     if path == b"*":  # about the upstream as a whole (RFC 9110 §9.3.7)
         return path
     if route.strip_prefix:

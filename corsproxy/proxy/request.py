@@ -7,6 +7,7 @@ Never: sockets, routes, decisions. A head that must be refused is returned as a 
 import re
 from collections.abc import Sequence
 
+from corsproxy.http.authority import is_authority
 from corsproxy.http.faults import BAD_REQUEST, METHOD_REFUSED, TRANSFER_CODING, Fault
 from corsproxy.http.fields import HOP_BY_HOP, PLAIN_OPTIONS, Fields, list_members, nominated
 from corsproxy.http.forwarded import is_forwarding_field
@@ -16,7 +17,8 @@ __all__ = ["Request", "read_request"]
 
 # What a field line is to this proxy. Everything that is not named here crosses it untouched.
 _CROSS, _DROP, _HOST, _ORIGIN, _CONNECTION, _METHOD, _HEADERS, _NETWORK, _SITE = range(9)
-_LENGTH, _TRANSFER, _EXPECT, _TE, _UPGRADE, _FORWARDING, _ID, _HOPS = range(9, 17)
+_LENGTH, _TRANSFER, _EXPECT, _TE, _UPGRADE, _FORWARDING, _ID, _HOPS, _OLD_SOCKET, _ONCE = range(9, 19)
+_AGENT, _REFERRER, _TRACE = range(19, 22)  # these cross, too: they are noted for the record alone
 _ROLE_OF: dict[bytes, int] = {
     b"host": _HOST,
     b"origin": _ORIGIN,
@@ -32,19 +34,31 @@ _ROLE_OF: dict[bytes, int] = {
     b"upgrade": _UPGRADE,
     b"x-request-id": _ID,
     b"max-forwards": _HOPS,
+    b"user-agent": _AGENT,
+    b"referer": _REFERRER,
+    b"traceparent": _TRACE,
+    b"content-location": _ONCE,
+    b"content-range": _ONCE,
+    b"content-type": _ONCE,
+    b"etag": _ONCE,
+    b"server": _ONCE,
+    b"sec-websocket-key1": _OLD_SOCKET,
 }
 # Roles by name as written, so that the loop below needs no lower(): 0.6 µs less for a browser's dozen fields.
 _SEEN: dict[bytes, int] = {}
 _SEEN_LIMIT = 1024
 
-# uri-host [":" port] of RFC 9112 §3.2, without userinfo; no percent-encoding, which no DNS name needs.
-_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?::[0-9]{0,5})?")
+# Authorities that were looked at before: a site has few.
+_HOSTS: set[bytes] = set()
+_HOSTS_LIMIT = 1024
 # CONNECT would make this a tunnel to places that clients choose (RFC 9110 §9.3.6); TRACE would show a script
 # what the browser and the hops before us added (Fetch, #forbidden-method).
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
+_NO_NAMES: frozenset[bytes] = frozenset()
 _HOP_COUNT = re.compile(rb"[0-9]{1,9}")
 _LONGEST_LENGTH = 19  # digits: what fits 64 bits, and what no body will ever need
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=@:-]{1,128}")
+_TWICE = BAD_REQUEST.because("a field that may stand once stands twice")  # RFC 9110 §5.3
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
 
@@ -70,11 +84,14 @@ class Request:
         "path",
         "query",
         "raw_fields",
+        "referrer",
         "request_id",
         "requested_method",
         "site",
+        "traceparent",
         "trailers_wanted",
         "upgrade",
+        "user_agent",
     )
 
     method: bytes
@@ -98,6 +115,9 @@ class Request:
     lines: list[bytes]  # "Name: value" of each field that may cross the proxy, in order
     max_forwards: int  # how many more hops an OPTIONS may go; -1 = as many as there are
     request_id: bytes  # X-Request-Id as sent; b"" when there is none that can be kept
+    user_agent: bytes  # b"" when there is none; so with the next two
+    referrer: bytes  # Referer
+    traceparent: bytes  # several lines are joined with ", ", which is not valid
     forwarding: Fields  # what the client says of hops before it; counts only from a trusted peer
     raw_fields: Sequence[tuple[bytes, bytes]]
 
@@ -129,34 +149,55 @@ def read_request(
     request.is_http10 = is_http10
     request.keep_alive = keep_alive
     request.raw_fields = fields
-    request.host = b""
     request.site = request.upgrade = request.request_id = b""
+    request.user_agent = request.referrer = request.traceparent = b""
     request.forwarding = []
     request.origin = request.requested_method = request.headers = None
     request.network = request.has_body = request.chunked = request.expects = request.trailers_wanted = False
     request.body_bytes = 0
     request.max_forwards = -1
-    request.connection = frozenset()
+    request.connection = _NO_NAMES
     request.lines = lines = []
     connection: list[bytes] = []
+    host = agent = None
+    once: tuple[bytes, ...] = ()
+    known = _SEEN.get
     for field in fields:
         name, value = field
-        role = _SEEN.get(name)
+        role = known(name)
         if role is None:
             role = _role_of(name)
         if role == _CROSS:
-            lines.append(name + b": " + value)
+            lines.append(b": ".join(field))
         elif role == _HOST:
-            request.host = value  # the parser refuses a second one
+            if host is not None:
+                return BAD_REQUEST.because("more than one Host")  # RFC 9112 §3.2
+            host = value
         elif role == _ORIGIN:
             # A list never matches: it is kept, so that the refusal can name it (Fetch, #origin-header).
             request.origin = value if request.origin is None else request.origin + b", " + value
-            lines.append(name + b": " + value)
+            lines.append(b": ".join(field))
+        elif role >= _AGENT:
+            lines.append(b": ".join(field))
+            if role == _AGENT:
+                if agent is not None:
+                    return _TWICE
+                request.user_agent = agent = value
+            elif role == _REFERRER:
+                request.referrer = value
+            else:
+                request.traceparent += b", " + value if request.traceparent else value
         elif role == _DROP:
             pass
         elif role == _CONNECTION:
             if value not in PLAIN_OPTIONS:
                 connection.append(value)
+        elif role == _ONCE:
+            lower = name.lower()
+            if lower in once:
+                return _TWICE
+            once += (lower,)
+            lines.append(b": ".join(field))
         else:
             fault = _note(request, role, name, value)
             if fault is not None:
@@ -168,19 +209,36 @@ def read_request(
         if request.connection:
             ends = request.connection
             request.lines = [line for line in lines if line.partition(b":")[0].lower() not in ends]
+    if host is None:
+        if not is_http10:  # also where the target names a host (RFC 9112 §3.2)
+            return BAD_REQUEST.because("no Host")
+        host = b""
+    request.host = host
     if target[:1] == b"/":
         request.path, request.query = split_target(target)
     else:
         fault = _read_other_form(request, target)
         if fault is not None:
             return fault
-    if not request.host and not is_http10:
+        host = request.host
+    if not host and not is_http10:
         return BAD_REQUEST.because("Host is empty")
-    if request.host and _AUTHORITY.fullmatch(request.host) is None:
+    if host and host not in _HOSTS and not _is_host(host):
         return BAD_REQUEST.because("Host is not a host and port")
     if b"#" in target:
         return BAD_REQUEST.because("a fragment is never sent")
     return request
+
+
+def _is_host(text: bytes) -> bool:
+    """True for an authority; those of a sensible length are remembered."""
+    if not is_authority(text):
+        return False
+    if len(text) <= 64:
+        if len(_HOSTS) >= _HOSTS_LIMIT:  # they come from clients
+            _HOSTS.clear()
+        _HOSTS.add(text)
+    return True
 
 
 def _may_upgrade(request: Request) -> bool:
@@ -220,8 +278,8 @@ def _role_of(name: bytes) -> int:
 def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | None:
     """Keep what a less common field says. Those about CORS cross the proxy as well."""
     if role == _LENGTH:
-        if len(value) > _LONGEST_LENGTH:  # the parser has seen that it is 1*DIGIT, once
-            return BAD_REQUEST.because("Content-Length has too many digits")
+        if not value.isdigit() or len(value) > _LONGEST_LENGTH:  # the parser has seen that it is there once
+            return BAD_REQUEST.because("Content-Length is not a number, or has too many digits")
         request.body_bytes = int(value)
         request.has_body = request.body_bytes > 0
         request.lines.append(name + b": " + value)
@@ -246,7 +304,12 @@ def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | Non
         if not request.request_id and _REQUEST_ID.fullmatch(value):
             request.request_id = value
     elif role == _HOPS:
+        if any(line[:13].lower() == b"max-forwards:" for line in request.lines):
+            return _TWICE  # else it would not be known which of them the next hop counts
         request.lines.append(name + b": " + _one_hop_less(request, value))
+    elif role == _OLD_SOCKET:
+        # Behind the head of this handshake come eight bytes that no length announces: a request, to others.
+        return BAD_REQUEST.because("a WebSocket handshake from before RFC 6455")
     elif role == _UPGRADE:
         request.upgrade = value if not request.upgrade else request.upgrade + b", " + value
     else:
@@ -262,8 +325,7 @@ def _one_hop_less(request: Request, value: bytes) -> bytes:
     """
     if request.method != b"OPTIONS" or _HOP_COUNT.fullmatch(value) is None:
         return value
-    hops = int(value)
-    request.max_forwards = hops if request.max_forwards < 0 else min(hops, request.max_forwards)
+    request.max_forwards = hops = int(value)
     return b"%d" % max(hops - 1, 0)
 
 

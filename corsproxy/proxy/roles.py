@@ -11,6 +11,7 @@ from typing import Protocol as Shape
 from corsproxy.config.table import Limits, Timeouts
 from corsproxy.http.faults import Fault
 from corsproxy.http.forwarded import Network
+from corsproxy.proxy.reader import PreflightMemo
 from corsproxy.proxy.request import Request
 
 if TYPE_CHECKING:  # the connection itself is made of these
@@ -44,6 +45,9 @@ class Pump(Work, Shape):
     def on_client_data(self, data: bytes) -> None:
         """Bytes from the client, as they came."""
 
+    def on_going_away(self) -> None:
+        """The process ends soon: take leave of both sides as the protocol has it, where that is known."""
+
     def on_client_eof(self) -> bool:
         """The client sends no more; True keeps the other direction open."""
 
@@ -64,13 +68,14 @@ class Service(Shape):
 class Settings:
     """Limits and timeouts of the listener."""
 
-    __slots__ = ("limits", "tick", "timeouts", "trusted")
+    __slots__ = ("limits", "preflights", "tick", "timeouts", "trusted")
 
     def __init__(
         self, limits: Limits, timeouts: Timeouts, shortest: float, trusted: Sequence[Network]
     ) -> None:
         """shortest: of all timeouts that a connection can be given, in seconds. trusted: proxies in front."""
         self.limits = limits
+        self.preflights = PreflightMemo()
         self.trusted = trusted
         self.timeouts = timeouts
         self.tick = max(shortest, 0.05)  # seconds between two looks at a connection's deadline

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from corsproxy.config.table import Match, Route
-from corsproxy.http.faults import AMBIGUOUS_PATH, NO_ROUTE, Fault
+from corsproxy.http.faults import AMBIGUOUS_PATH, HOST_UNKNOWN, NO_ROUTE, Fault
 from corsproxy.http.paths import canonical_path, normalised_path
 
 __all__ = ["Router", "host_name"]
@@ -72,7 +72,13 @@ class Router:
         route = _first(candidates, method, fields)
         if as_normalised is not None and _first(as_normalised, method, fields) is not route:
             return AMBIGUOUS_PATH
-        return NO_ROUTE if route is None else route
+        if route is None:
+            return NO_ROUTE if self._knows(host) else HOST_UNKNOWN
+        return route
+
+    def _knows(self, host: bytes) -> bool:
+        """False when every route names its hosts, and this is none of them (RFC 9110 §15.5.20)."""
+        return any(pattern in self._by_host for pattern in _host_patterns(host_name(host)))
 
     def _look_up(self, host: bytes, path: bytes) -> tuple[tuple[Route, ...], tuple[Route, ...] | None]:
         """The routes for this path, and for the path as an upstream might read it where that differs."""

@@ -8,15 +8,17 @@ from corsproxy.config.table import Rewriting, Route
 from corsproxy.cors.decide import (
     NO_POLICY,
     Decision,
+    Kind,
     Preflight,
     decide_actual,
     decide_preflight,
 )
 from corsproxy.cors.policy import CorsPolicy
 from corsproxy.proxy.answers import preflight_answer, refusal_answer
+from corsproxy.proxy.cookie_guard import CookieGuard
 from corsproxy.upstream.cluster import Cluster
 
-__all__ = ["Memos", "Ready", "RouteService"]
+__all__ = ["Load", "Memos", "Ready", "RouteService"]
 
 # Origins and preflights come from clients: a full memo starts anew, so none ever holds more than this.
 _MEMO_LIMIT = 4096
@@ -29,12 +31,13 @@ Settled = tuple[Decision, bytes, bytes]
 class Ready:
     """A decision and the bytes it puts on every response; and what else the route changes there."""
 
-    __slots__ = ("block", "decision", "owned", "plain", "rewriting", "vary_line")
+    __slots__ = ("admits", "block", "decision", "owned", "plain", "rewriting", "vary_line")
 
     def __init__(
         self, decision: Decision, policy: CorsPolicy | None, rewriting: Rewriting | None = None
     ) -> None:
         self.decision = decision
+        self.admits = decision.kind is Kind.ACTUAL and decision.allowed and not decision.passes
         self.rewriting = rewriting
         # Lower-case names, beside access-control-*, that the upstream may not set.
         self.owned = frozenset() if policy is None or decision.passes else policy.owned_fields
@@ -55,19 +58,35 @@ class Memos:
         self.preflight: dict[tuple[int, bytes, bytes, bytes | None, bool], Settled] = {}
 
 
+class Load:
+    """What a route has to do right now; it is counted on when another table takes over."""
+
+    __slots__ = ("in_flight", "tunnels")
+
+    def __init__(self) -> None:
+        self.in_flight = 0  # exchanges with the upstream, switched connections among them
+        self.tunnels = 0  # connections that were switched to another protocol
+
+
 class RouteService:
     """One route at work."""
 
-    __slots__ = ("_index", "_memos", "cluster", "host", "in_flight", "keeps_host", "route")
+    __slots__ = ("_index", "_memos", "cluster", "guard", "host", "keeps_host", "load", "page_scheme", "route")
 
-    def __init__(self, route: Route, cluster: Cluster, memos: Memos) -> None:
+    def __init__(
+        self, route: Route, cluster: Cluster, memos: Memos, load: Load, guard: CookieGuard | None = None
+    ) -> None:
         self.route = route
         self.cluster = cluster
         host = route.upstream.host
         # The Host sent to the upstream: the client's own, a literal one, or else the endpoint's.
         self.keeps_host = host == "preserve"
         self.host = host if isinstance(host, bytes) else b""
-        self.in_flight = 0
+        # With the Host, the origin that pages get which the policy allows; b"" = they keep their own.
+        own_page = route.upstream.origin == "upstream"
+        self.page_scheme = route.upstream.endpoints[0].scheme.encode() + b"://" if own_page else b""
+        self.load = load
+        self.guard = guard  # of cookies; None = all of them go on
         self._index = route.index
         self._memos = memos
 

@@ -1,13 +1,14 @@
 """A connection that was switched to another protocol: bytes both ways until both sides have ended.
 
-Here:  a pump between client and upstream with tied flow control, half-close, and an idle limit. WebSocket
-       frames, extensions and close codes pass as they are, because nobody here looks at them.
+Here:  a pump between client and upstream with tied flow control, half-close, an idle limit, and the leave
+       that is taken when the process ends. WebSocket messages, extensions, close codes pass as they are.
 Never: the handshake (forward), deciding who may open one (handler).
 """
 
 from collections.abc import Callable
 
 from corsproxy.http.faults import TUNNEL_IDLE, Fault
+from corsproxy.http.websocket import GOING_AWAY, FrameEdges
 from corsproxy.proxy.downstream import Downstream
 from corsproxy.upstream.connection import Connection
 
@@ -21,8 +22,10 @@ class Tunnel:
         "_client",
         "_client_ended",
         "_connection",
+        "_edges",
         "_ended",
         "_idle",
+        "_leaving",
         "_upstream_ended",
         "received_bytes",
         "sent_bytes",
@@ -34,12 +37,21 @@ class Tunnel:
         connection: Connection,
         idle: float,
         ended: Callable[["Tunnel", Fault | None], None],
+        *,
+        websocket: bool,
     ) -> None:
-        """idle: seconds without a byte either way. ended: called once, with the fault if there was one."""
+        """idle: seconds without a byte either way. ended: called once, with the fault if there was one.
+
+        websocket: it is that protocol, and not one that nobody here knows.
+        """
         self._client = client
         self._connection = connection
         self._idle = idle
         self._ended: Callable[[Tunnel, Fault | None], None] | None = ended
+        self._edges = FrameEdges() if websocket else None  # of what the upstream sends
+        self._leaving = (
+            False  # the client was told, or will be at the next edge: its upstream is not heard any more
+        )
         self._client_ended = False  # it sends no more
         self._upstream_ended = False
         self.received_bytes = 0  # from the client
@@ -77,6 +89,15 @@ class Tunnel:
         """The client closed the connection."""
         self._end(None, abrupt=True)
 
+    def on_going_away(self) -> None:
+        """The process ends soon: the client is told 1001 in the upstream's place, and its answer ends both
+        sides in order. Other protocols go on for as long as the process lets them.
+        """
+        if self._edges is not None and not self._leaving:
+            self._leaving = True
+            if self._edges.at_edge:
+                self._client.write(GOING_AWAY)
+
     def on_client_drained(self) -> None:
         """The client takes more again."""
         self._connection.resume()
@@ -95,12 +116,25 @@ class Tunnel:
 
     def on_upstream_data(self, data: bytes) -> None:
         """Bytes from the upstream."""
+        edges = self._edges
+        if self._leaving:
+            data = self._last_frame(data)
+        elif edges is not None:
+            edges.take(data)
         self.sent_bytes += len(data)
         client = self._client
         client.write(data)
         if client.is_choked:
             self._connection.pause()
         client.arm(self._idle)
+
+    def _last_frame(self, data: bytes) -> bytes:
+        """What still goes to a client that will be told to leave: the rest of the frame that it has begun."""
+        edges = self._edges
+        if edges is None or edges.at_edge:
+            return b""
+        rest = data[: edges.take_to_edge(data)]
+        return rest + GOING_AWAY if edges.at_edge else rest
 
     def on_upstream_eof(self) -> bool:
         """The upstream sends no more; True keeps the other direction open."""

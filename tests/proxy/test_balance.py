@@ -324,7 +324,7 @@ async def test_nothing_is_in_flight_when_all_is_over() -> None:
                     await wire.head()
                 wire.abort()
                 await no_client(front)
-            (cluster,) = front.server._clusters.values()
+            (cluster,) = front.server._clusters.serving.values()
             assert [pool.standing.in_flight for pool in cluster.pools] == [0, 0, 0]
 
 

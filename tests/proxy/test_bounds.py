@@ -3,7 +3,7 @@
 import asyncio
 
 from corsproxy.config.table import Match, Timeouts
-from corsproxy.proxy.service import _MEMO_LIMIT, Memos, RouteService
+from corsproxy.proxy.service import _MEMO_LIMIT, Load, Memos, RouteService
 from tests.proxy.conftest import APP, WEB, policy, proxy, route, words
 from tests.proxy.test_tunnel import SWITCH, opened
 from tests.wire import Upstream, Wire, answers, get, ok, upstream
@@ -11,7 +11,7 @@ from tests.wire import Upstream, Wire, answers, get, ok, upstream
 
 def test_trap_46_memos_are_shared_by_all_routes_and_bounded() -> None:
     memos = Memos()
-    services = [RouteService(route(9, index=index), None, memos) for index in range(3)]  # type: ignore[arg-type]
+    services = [RouteService(route(9, index=index), None, memos, Load()) for index in range(3)]  # type: ignore[arg-type]
     for number in range(_MEMO_LIMIT + 10):
         for service in services:
             origin = b"https://h%d.test" % number
@@ -24,7 +24,7 @@ def test_trap_46_memos_are_shared_by_all_routes_and_bounded() -> None:
 def test_what_is_long_is_not_remembered() -> None:
     memos = Memos()
     star = policy(allow_headers=words("*", "Authorization"))
-    service = RouteService(route(9, policy=star), None, memos)  # type: ignore[arg-type]
+    service = RouteService(route(9, policy=star), None, memos, Load())  # type: ignore[arg-type]
     decision, _, _ = service.preflight(APP.encode(), b"PUT", b"x" * 5000, network=False)
     assert decision.allowed
     assert not memos.preflight
@@ -33,8 +33,8 @@ def test_what_is_long_is_not_remembered() -> None:
 def test_routes_that_share_a_memo_do_not_share_decisions() -> None:
     memos = Memos()
     other = policy(allow_origins=words("https://other.test"))
-    first = RouteService(route(9, index=0, policy=WEB), None, memos)  # type: ignore[arg-type]
-    second = RouteService(route(9, index=1, policy=other), None, memos)  # type: ignore[arg-type]
+    first = RouteService(route(9, index=0, policy=WEB), None, memos, Load())  # type: ignore[arg-type]
+    second = RouteService(route(9, index=1, policy=other), None, memos, Load())  # type: ignore[arg-type]
     for _ in range(2):
         assert first.actual(APP.encode()).decision.allowed
         assert not second.actual(APP.encode()).decision.allowed

@@ -13,7 +13,7 @@ from corsproxy.cors.browser import Call, unsafe_names
 from corsproxy.cors.decide import Reason
 from corsproxy.cors.explain import Outcome
 from corsproxy.cors.policy import FORBIDDEN_METHODS, PolicySpec
-from corsproxy.http.faults import AMBIGUOUS_PATH, NO_ROUTE
+from corsproxy.http.faults import AMBIGUOUS_PATH, HOST_UNKNOWN, NO_ROUTE
 from corsproxy.http.methods import FORWARDABLE_METHODS
 from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.explain import Explanation, Leg, Question, explain
@@ -366,7 +366,10 @@ def test_the_first_route_without_an_objection_is_the_one_that_serves(
     fits = (each for each in listed if not why_not(each.match, method, host_name(host), path, fields))
     expected = next(fits, None)
     if found is not AMBIGUOUS_PATH:  # that is about how an upstream might read the path
-        assert found is (NO_ROUTE if expected is None else expected)
+        knows_host = any(
+            not why_not(Match(hosts=each.match.hosts), method, host_name(host), path, None) for each in listed
+        )
+        assert found is (expected or (NO_ROUTE if knows_host else HOST_UNKNOWN))
 
 
 WHY_NOT = [

@@ -261,6 +261,46 @@ FORMS = [
     Bad("23 (RFC 9110 9.3.6): CONNECT by address", head(first="CONNECT 127.0.0.1:22 HTTP/1.1") + HIDDEN, 405),
 ]
 
+# What no parser of messages objects to.
+MEANING = [
+    *(
+        Bad(f"33 (RFC 9110 5.3): {line!r} twice", head(line, line.swapcase()) + HIDDEN)
+        for line in (
+            "Content-Type: text/plain",
+            "Content-Range: bytes 0-1/2",
+            "Content-Location: /a",
+            'ETag: "a"',
+            "Server: a",
+            "User-Agent: a",
+            "User-Agent:",
+            "Max-Forwards: 1",
+        )
+    ),
+    Bad(
+        "20 (RFC 9112 3.2): no Host, and absolute-form",
+        head(first="GET http://a/ HTTP/1.1", host=None) + HIDDEN,
+    ),
+    Bad("20 (RFC 3986 3.2.2): a Host that is no address", head(host="Host: [1]") + HIDDEN),
+    Bad("20 (RFC 9112 3.2): a port that no host has", head(host="Host: proxy.test:65536") + HIDDEN),
+    Bad(
+        "21 (RFC 9112 3.2.2): a target that is no address", head(first="GET http://[1]:80/ HTTP/1.1") + HIDDEN
+    ),
+    Bad(
+        "21 (RFC 9112 3.2.2): a target with such a port", head(first="GET http://a:99999/ HTTP/1.1") + HIDDEN
+    ),
+    Bad("21 (RFC 9112 3.2.2): brackets before userinfo", head(first="GET http://a[]@/ HTTP/1.1") + HIDDEN),
+    Bad(
+        "43 (RFC 6455 1.3): a WebSocket handshake of old, whose body has no length",
+        head(
+            "Connection: Upgrade",
+            "Upgrade: WebSocket",
+            "Sec-WebSocket-Key1: 4 @1 46546xW%0l 1 5",
+            first="GET / HTTP/1.1",
+        )
+        + HIDDEN,
+    ),
+]
+
 
 async def ends_after_one_answer(wire: Wire, status: int) -> None:
     """The answer says `status` and that it is the last one, and it is."""
@@ -276,7 +316,7 @@ def saw_nothing(legacy: Upstream) -> bool:
 
 
 @pytest.mark.parametrize(
-    "case", [*LENGTHS, *CODINGS, *FIELDS, *LINES, *HOSTS, *FORMS], ids=lambda case: case.says
+    "case", [*LENGTHS, *CODINGS, *FIELDS, *LINES, *HOSTS, *FORMS, *MEANING], ids=lambda case: case.says
 )
 async def test_a_request_that_can_be_read_in_two_ways_is_refused(case: Bad) -> None:
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
@@ -421,6 +461,30 @@ async def test_15_a_trailer_becomes_no_field_of_this_request_nor_of_the_next(tra
         assert [name for name, _ in legacy.requests[1].fields] == allowed
 
 
+async def test_19_the_request_behind_a_chunked_body_is_served_wherever_its_end_is_cut() -> None:
+    """RFC 9112 §7.1.2: the end is found though it comes in two reads, the next request with the second."""
+    upload = chunked(b"3\r\nabc\r\n0\r\nX-Late: 1\r\n\r\n")
+
+    async def behave(server: Upstream, wire: Wire) -> None:
+        while True:
+            request = await wire.head()
+            server.asked.set()  # the first read is through
+            await wire.finish(request)
+            server.requests.append(request)
+            await wire.send(ok())
+
+    async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
+        for cut in range(1, 5):
+            wire = await front.dial()
+            legacy.asked.clear()
+            await wire.send(upload[:-cut])
+            async with asyncio.timeout(5):
+                await legacy.asked.wait()
+            await wire.send(upload[-cut:] + get("/next"))
+            assert [(await wire.message()).status for _ in range(2)] == [200, 200]
+        assert [request.body for request in legacy.requests] == [b"abc", b""] * 4
+
+
 async def test_14_an_extension_of_a_mebibyte_is_refused() -> None:
     """RFC 9112 §7.1.1: a recipient ought to limit their total length."""
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
@@ -428,6 +492,15 @@ async def test_14_an_extension_of_a_mebibyte_is_refused() -> None:
         await wire.send(chunked(b"3;" + b"a" * 1024 * 1024 + b"\r\nabc\r\n0\r\n\r\n"))
         assert (await wire.message()).status == 400
         assert legacy.requests == []
+
+
+async def test_24_who_speaks_another_protocol_is_told_so_at_once() -> None:
+    """Not when the time for a head is over: what comes never ends as a head does."""
+    async with proxy(route(1)) as front:
+        for hello in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"SSH-2.0-OpenSSH\r\n", b"EHLO a\r\n"):
+            wire = await front.dial()
+            await wire.send(hello)
+            await ends_after_one_answer(wire, 400)
 
 
 async def test_18_nothing_is_served_after_the_client_said_close() -> None:

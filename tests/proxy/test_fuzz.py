@@ -91,7 +91,7 @@ class World:
     @property
     def pool(self) -> Pool:
         """Of the one endpoint."""
-        (cluster,) = self.front.server._clusters.values()
+        (cluster,) = self.front.server._clusters.serving.values()
         return cluster.pools[0]
 
     async def serve(self, server: Upstream, wire: Wire) -> None:

@@ -168,6 +168,7 @@ SHOWN: dict[int, tuple[str, ...]] = {
     33: (
         "proxy/test_passing.py::test_33_lines_of_one_name_keep_their_order_and_case",
         "proxy/test_forwarding.py::test_repeated_response_fields_stay_apart_and_in_order",
+        "proxy/test_framing.py::test_a_request_that_can_be_read_in_two_ways_is_refused",
     ),
     34: (
         "proxy/test_passing.py::34 (RFC 9110 5.5): every byte above ASCII",
@@ -215,6 +216,7 @@ SHOWN: dict[int, tuple[str, ...]] = {
         "proxy/test_tunnel.py::test_a_real_client_and_server_talk_through_it",
         "proxy/test_tunnel.py::test_half_close_is_handed_on_in_both_directions",
         "proxy/test_tunnel.py::test_a_refused_handshake_reaches_the_client_with_its_body",
+        "proxy/test_framing.py::43 (RFC 6455 1.3): a WebSocket handshake of old, whose body has no length",
     ),
     44: (
         "proxy/test_faults.py::test_a_response_that_cannot_be_used_is_a_502_that_scripts_can_read",
@@ -308,7 +310,7 @@ def says() -> Iterator[str]:
     """What each case says that is sent over a socket as exact bytes, in both directions."""
     framing, faults, passing = test_framing, test_faults, test_passing
     requests = (framing.LENGTHS, framing.CODINGS, framing.FIELDS, framing.LINES, framing.HOSTS, framing.FORMS)
-    for table in (*requests, framing.CHUNKS, framing.FINE, faults.UNUSABLE, faults.RETRIES):
+    for table in (*requests, framing.MEANING, framing.CHUNKS, framing.FINE, faults.UNUSABLE, faults.RETRIES):
         yield from (case.says for case in table)
     for lines in (passing.REQUEST_LINES, passing.RESPONSE_LINES):
         yield from (line.says for line in lines)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corsproxy.config.table import Match, Route
-from corsproxy.http.faults import AMBIGUOUS_PATH, NO_ROUTE, Fault
+from corsproxy.http.faults import AMBIGUOUS_PATH, HOST_UNKNOWN, NO_ROUTE, Fault
 from corsproxy.http.fields import Fields
 from corsproxy.http.paths import canonical_path, normalised_path
 from corsproxy.proxy import routing
@@ -157,8 +157,9 @@ AMBIGUOUS = [
 def test_which_route(case: Ask) -> None:
     every = routes(*case.matches)
     router = Router(every)
+    missed = nobody(every, host_name(case.host))
     expected = (
-        NO_ROUTE if case.found is None else case.found if isinstance(case.found, Fault) else every[case.found]
+        missed if case.found is None else case.found if isinstance(case.found, Fault) else every[case.found]
     )
     for _ in range(2):  # found, and remembered
         assert router.match(case.method, case.host, case.path, case.fields) is expected
@@ -188,6 +189,11 @@ def admits_host(match: Match, host: bytes) -> bool:
         host == wanted or (wanted.startswith(b"*.") and host.endswith(wanted[1:]) and host != wanted[1:])
         for wanted in match.hosts
     )
+
+
+def nobody(every: Sequence[Route], host: bytes) -> Fault:
+    """What is said when no route takes a request: is there one for its host at all?"""
+    return NO_ROUTE if any(admits_host(each.match, host) for each in every) else HOST_UNKNOWN
 
 
 def admits_path(match: Match, path: bytes) -> bool:
@@ -251,7 +257,7 @@ def test_the_index_finds_what_reading_the_file_from_the_top_finds(
     for method, host, path, fields in asked:
         plain = scan(table, method, host, canonical_path(path), fields)
         obliging = scan(table, method, host, normalised_path(path), fields)
-        expected = AMBIGUOUS_PATH if plain is not obliging else plain or NO_ROUTE
+        expected = AMBIGUOUS_PATH if plain is not obliging else plain or nobody(table, host)
         assert router.match(method, host, path, fields) is expected
 
 

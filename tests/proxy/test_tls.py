@@ -16,6 +16,7 @@ from corsproxy.config.certificates import PemError
 from corsproxy.config.table import Address, Endpoint, ListenTls, Route, Table, Timeouts, UpstreamTls
 from corsproxy.config.words import quoted
 from corsproxy.ops.certificates import ListenerCertificate
+from corsproxy.ops.configuration import Loaded, Source
 from corsproxy.ops.process import serve
 from tests.certificates import (
     Files,
@@ -317,7 +318,7 @@ def test_a_certificate_that_cannot_be_used_ends_the_start_with_one_line(
     Path(files.key).unlink()
     table = Table((route(1),), (), listen=Address("127.0.0.1", 0), tls=listen_tls(files))
     monkeypatch.setattr("corsproxy.ops.process.set_up_logging", lambda *_: None)
-    assert serve(table, {}) == 1
+    assert serve(Source("", {}), Loaded("", table, ())) == 1
     with pytest.raises(PemError, match="no such file or directory"):
         ListenerCertificate(listen_tls(files))
     assert "Traceback" not in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from corsproxy.config.table import Endpoint, HealthCheck, Upstream, UpstreamTls
-from corsproxy.upstream.cluster import Change, Cluster, Notice, build_clusters
+from corsproxy.upstream.cluster import Change, Cluster, Clusters, Notice
 from corsproxy.upstream.health import Prober, watch
 from corsproxy.upstream.resolve import Resolver
 from corsproxy.upstream.tls import client_tls
@@ -124,7 +124,9 @@ class Notices:
 def cluster(notices: Notices, *ports: int, check: HealthCheck | None = CHECK) -> Cluster:
     endpoints = tuple(Endpoint("http", "127.0.0.1", port) for port in ports)
     settings = Upstream("legacy", endpoints, health=check)
-    return build_clusters([settings], Resolver(), notices)[settings]
+    clusters = Clusters(Resolver(), notices)
+    clusters.replace([settings])  # starts the checks
+    return clusters.serving[settings]
 
 
 async def test_an_unhealthy_endpoint_gets_no_requests_until_it_is_healthy_again() -> None:
@@ -134,7 +136,6 @@ async def test_an_unhealthy_endpoint_gets_no_requests_until_it_is_healthy_again(
         upstream(answers(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")) as two,
     ):
         both = cluster(notices, one.port, two.port)
-        both.start()
         try:
             name = f"http://127.0.0.1:{two.port}"
             assert await notices.next() == Notice("legacy", name, Change.UNHEALTHY, "status 503")
@@ -149,12 +150,12 @@ async def test_an_unhealthy_endpoint_gets_no_requests_until_it_is_healthy_again(
 
 async def test_closing_ends_the_checks() -> None:
     async with upstream(answers(ok())) as legacy:
-        only = cluster(Notices(), legacy.port)
         before = asyncio.all_tasks()
-        only.start()
+        only = cluster(Notices(), legacy.port)
         async with asyncio.timeout(PATIENCE):
             await legacy.asked.wait()
         mine = asyncio.all_tasks() - before
+        assert mine
         only.close()
         await asyncio.gather(*mine, return_exceptions=True)
         assert only._watches == []
@@ -162,7 +163,6 @@ async def test_closing_ends_the_checks() -> None:
 
 async def test_without_a_path_nobody_asks() -> None:
     async with upstream(answers(ok())) as legacy:
-        only = cluster(Notices(), legacy.port, check=None)
         before = asyncio.all_tasks()
-        only.start()
+        cluster(Notices(), legacy.port, check=None)
         assert asyncio.all_tasks() == before

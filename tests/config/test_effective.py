@@ -1,0 +1,97 @@
+"""What a file comes to, written out: the same to load, and with nothing in it that is secret."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corsproxy.config.compile import load_table
+from corsproxy.config.effective import MASK, effective, effective_yaml
+
+EXAMPLE = (Path(__file__).parents[2] / "config.example.yaml").read_text(encoding="utf-8")
+
+SECRETS = """\
+listen: 127.0.0.1:8080
+admin: {address: 127.0.0.1:8081, token: abcdefghijklmnop}
+upstreams:
+  api:
+    endpoints: ["http://${API_HOST}:9000", http://127.0.0.1:9001]
+    health: {path: "/healthz?token=abc"}
+routes:
+  - upstream: api
+    cors: off
+    match: {headers: {x-api-key: abc, x-tenant: blue}}
+    request_headers: {set: {Authorization: Basic abc, X-Env: prod}, add: {X-From: "${FROM}"}}
+    response_headers: {set: {Set-Cookie: a=abc}}
+"""
+ENV = {"API_HOST": "10.0.0.1", "FROM": "abc"}
+
+
+def test_the_example_written_out_is_the_example() -> None:
+    first = effective_yaml(EXAMPLE, "f", {})
+    table, problems = load_table(first, "f", {})
+    assert table is not None
+    assert problems == []
+    assert effective_yaml(first, "f", {}) == first
+
+
+def test_defaults_groups_presets_and_copied_policies_are_written_out() -> None:
+    text = """
+origins: {apps: [https://a.test, https://b.test]}
+policies:
+  base: {allow_origins: ["@apps"], allow_headers: ["@grpc-web", x-grpc-web], max_age: 600}
+  web: {extends: base, allow_credentials: true}
+timeouts: {response: 90}
+routes: [{upstream: "http://127.0.0.1:9000", cors: web, timeouts: {idle: 1m}}]
+"""
+    found = effective(text, "f", {})
+    web, route = found["policies"]["web"], found["routes"][0]
+    assert web["allow_origins"] == ["https://a.test", "https://b.test"]
+    assert web["allow_headers"] == [
+        "Content-Type",
+        "X-Grpc-Web",
+        "X-User-Agent",
+        "Grpc-Timeout",
+        "x-grpc-web",
+    ]
+    assert (web["max_age"], web["allow_credentials"], "extends" in web) == ("10m", True, False)
+    assert (route["name"], route["match"]["path"]) == ("route-1", "/")
+    assert route["timeouts"] == {"connect": "5s", "response": "90s", "idle": "1m"}
+    assert found["limits"]["request_head"] == "32KiB"
+    assert "origins" not in found
+
+
+def test_no_secret_is_in_it() -> None:
+    table, _ = load_table(SECRETS, "f", ENV)
+    assert table is not None
+    text = effective_yaml(SECRETS, "f", ENV)
+    assert "abc" not in text
+    found = yaml.safe_load(text)
+    assert found["admin"]["token"] == MASK
+    assert found["upstreams"]["api"]["endpoints"] == ["http://${API_HOST}:9000", "http://127.0.0.1:9001"]
+    assert found["upstreams"]["api"]["health"]["path"] == f"/healthz?{MASK}"
+    route = found["routes"][0]
+    assert route["match"]["headers"] == {"x-api-key": MASK, "x-tenant": "blue"}
+    assert route["request_headers"]["set"] == {"Authorization": MASK, "X-Env": "prod"}
+    assert route["request_headers"]["add"] == {"X-From": "${FROM}"}
+    assert route["response_headers"]["set"] == {"Set-Cookie": MASK}
+
+
+@given(st.floats(min_value=0, max_value=1e6), st.integers(min_value=0, max_value=2**50))
+def test_durations_and_sizes_mean_the_same_written_out(seconds: float, size: int) -> None:
+    routes = "routes: [{upstream: 'http://127.0.0.1:9000', cors: off}]"
+    text = f"timeouts: {{idle: {seconds:.6f}}}\nlimits: {{request_body: {size}}}\n{routes}\n"
+    before, problems = load_table(text, "f", {})
+    if before is None:  # 0 is no time limit
+        assert [problem.code for problem in problems] == ["out-of-range"]
+        return
+    after, _ = load_table(effective_yaml(text, "f", {}), "f", {})
+    assert after is not None
+    assert (after.timeouts, after.limits) == (before.timeouts, before.limits)
+
+
+def test_a_text_that_does_not_load_has_none() -> None:
+    with pytest.raises(ValueError, match="holds no configuration"):
+        effective("[", "f", {})

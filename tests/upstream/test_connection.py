@@ -1,0 +1,128 @@
+"""What a connection makes of a response does not depend on how its bytes arrive."""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corsproxy.http.faults import Fault
+from corsproxy.http.fields import Fields
+from corsproxy.upstream.connection import Connection
+
+
+class Owner:
+    """A pool that keeps nothing."""
+
+    def made(self, connection: Connection) -> None: ...
+    def forget(self, connection: Connection) -> None: ...
+    def keep(self, connection: Connection) -> None: ...
+
+
+class Receiver:
+    """Takes everything at once."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.fault: Fault | None = None
+
+    def on_response(self, connection: Connection) -> None:
+        self.body += b"".join(connection.take_body())
+
+    def on_upstream_lost(self, fault: Fault, *, at_end: bool) -> None:
+        self.fault = fault
+
+    def on_interim(self, status: int, fields: Fields) -> None: ...
+    def pause_upload(self) -> None: ...
+    def resume_upload(self) -> None: ...
+
+
+class Transport(asyncio.Transport):
+    """A transport to nowhere; its socket is real."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__({"socket": sock})
+
+    def write(self, data: object) -> None: ...
+    def abort(self) -> None: ...
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.fixture(scope="module")
+def transport() -> Iterator[Transport]:
+    with socket.socket() as sock:
+        yield Transport(sock)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    body: bytes
+    complete: bool
+    reusable: bool
+    is_fault: bool
+
+
+def read(transport: Transport, pieces: Sequence[bytes]) -> tuple[Outcome, Connection]:
+    connection, receiver = Connection(Owner()), Receiver()
+    connection.connection_made(transport)
+    connection.send(receiver, b"", head_only=False, may_switch=False)
+    for piece in pieces:
+        connection.data_received(piece)
+    return (
+        Outcome(
+            connection.status,
+            receiver.body,
+            connection.complete,
+            connection.reusable,
+            receiver.fault is not None,
+        ),
+        connection,
+    )
+
+
+def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
+    edges = [0, *sorted({place % len(data) for place in places} - {0}), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\nETag: x\r\n\r\n" + bytes(range(40))
+RESPONSES = {
+    "with a length": LENGTH,
+    "and it closes": LENGTH.replace(b"ETag: x", b"Connection: close"),
+    "with a body that is not there in full": LENGTH[:-5],
+    "of HTTP/1.0": LENGTH.replace(b"1.1", b"1.0"),
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n" + b"x" * 20 + b"\r\n0\r\n\r\n",
+    "without a length": b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 40,
+    "without a body": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 40\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES)
+@given(places=st.lists(st.integers(min_value=0, max_value=200)))
+def test_a_response_in_pieces_is_the_same_response(
+    transport: Transport, response: bytes, places: list[int]
+) -> None:
+    assert read(transport, cut(response, places))[0] == read(transport, [response])[0]
+
+
+@given(places=st.lists(st.integers(min_value=0, max_value=200)))
+def test_what_follows_a_response_is_not_part_of_it_and_ends_the_connection(
+    transport: Transport, places: list[int]
+) -> None:
+    outcome, _ = read(transport, cut(LENGTH + b"HTTP/1.1 200 OK\r\n\r\n", places))
+    assert (outcome.body, outcome.complete, outcome.reusable) == (bytes(range(40)), True, False)
+
+
+def test_after_a_long_body_the_connection_reads_the_next_response(transport: Transport) -> None:
+    outcome, connection = read(transport, [LENGTH[:60], LENGTH[60:70], LENGTH[70:]])
+    assert outcome.reusable
+    second = Receiver()
+    connection.send(second, b"", head_only=False, may_switch=False)
+    connection.data_received(LENGTH.replace(b"200", b"201"))
+    assert (connection.status, second.body, connection.reusable) == (201, bytes(range(40)), True)
