@@ -11,7 +11,7 @@
 #
 #   docker build --secret id=pip,src=$HOME/.config/pip/pip.conf --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt .
 #
-# (`cert = /run/secrets/ca` in that file.) Without Docker: `make image`, see docs/deploy.md.
+# (`cert = /run/secrets/ca` in that file.) With OpenTelemetry: --build-arg REQUIREMENTS=otel-requirements.txt. Without Docker: `make image`, see docs/deploy.md.
 
 # Any image whose python3 is 3.11 or newer and has pip.
 ARG PYTHON_IMAGE=python:3.13-slim
@@ -27,6 +27,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 
+# What runs in it; otel-requirements.txt has OpenTelemetry, too.
+ARG REQUIREMENTS=requirements.txt
+
 WORKDIR /build
 COPY deploy/image/*.txt ./
 
@@ -37,7 +40,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     python3 -m venv --without-pip /opt/corsproxy \
     && python3 -m venv --without-pip /build/tools \
     && python3 -m pip --python /opt/corsproxy/bin/python install \
-        --no-compile --only-binary :all: --require-hashes -r requirements.txt \
+        --no-compile --only-binary :all: --require-hashes -r "${REQUIREMENTS}" \
     && python3 -m pip --python /build/tools/bin/python install \
         --no-compile --only-binary :all: --require-hashes -r build-requirements.txt
 

@@ -84,7 +84,7 @@ sbom: $(VENV)/.deploy ## The bill of materials of the image: dist/corsproxy.cdx.
 	PYTHON=$(BIN)/python CYCLONEDX=$(BIN)/cyclonedx-py deploy/image/sbom.sh dist/corsproxy.cdx.json
 
 audit: $(VENV)/.deploy ## Known vulnerabilities in what the image installs
-	$(BIN)/python deploy/image/audit.py deploy/image/requirements.txt deploy/image/build-requirements.txt
+	$(BIN)/python deploy/image/audit.py deploy/image/otel-requirements.txt deploy/image/build-requirements.txt
 
 clean: ## Remove all that the others made
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

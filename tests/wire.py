@@ -144,7 +144,7 @@ class Upstream:
         wire = Wire(reader, writer)
         try:
             await self.behaviour(self, wire)
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
             pass  # the proxy hung up, as it may, or the test is over
         except Exception as error:  # noqa: BLE001 - whatever it was, the test must hear of it
             self.errors.append(error)

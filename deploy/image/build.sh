@@ -5,6 +5,7 @@
 #
 #   ENGINE         docker, podman or buildah; default: the first that works here
 #   PYTHON_IMAGE   the base; default: the Dockerfile's, but one made here (base.sh) where no registry is at hand (buildah)
+#   REQUIREMENTS   what is installed; default: requirements.txt. otel-requirements.txt has OpenTelemetry, too
 #   PYTHON         whose pip knows this machine's configuration; default: python3
 #   ARCHIVE        where the archive goes; `docker load -i` reads it
 #
@@ -60,6 +61,7 @@ first_engine() {
 
 build() {
   local arguments=(--build-arg "PYTHON_IMAGE=$PYTHON_IMAGE" --tag corsproxy) secret
+  arguments+=(--build-arg "REQUIREMENTS=${REQUIREMENTS:-requirements.txt}")
   for secret in "$secrets"/*; do
     arguments+=(--secret "id=${secret##*/},src=$secret")
   done

@@ -8,10 +8,12 @@ folder=${1:-deploy/image}
 
 lock() {
   "${UV:-uv}" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-    ${UPGRADE:+--upgrade} --output-file "$folder/$1" "$2" >/dev/null
+    ${UPGRADE:+--upgrade} --output-file "$folder/$1" "${@:2}" >/dev/null
 }
 
 lock requirements.txt pyproject.toml
+# The same versions, and what OpenTelemetry adds.
+lock otel-requirements.txt pyproject.toml --extra otel --constraints "$folder/requirements.txt"
 # What pyproject.toml names under [build-system].
 "${PYTHON:-python3}" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
   lock build-requirements.txt -

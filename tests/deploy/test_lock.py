@@ -15,6 +15,8 @@ from tests.deploy.scripts import IMAGE
 PROJECT = tomllib.loads((IMAGE.parents[1] / "pyproject.toml").read_text())
 LOCKS = {
     "requirements.txt": PROJECT["project"]["dependencies"],
+    "otel-requirements.txt": PROJECT["project"]["dependencies"]
+    + PROJECT["project"]["optional-dependencies"]["otel"],
     "build-requirements.txt": PROJECT["build-system"]["requires"],
 }
 
@@ -71,6 +73,14 @@ def test_it_names_no_place_that_packages_come_from(name: str) -> None:
     assert not re.search(r"^-|^\s*--(?!hash=)|://", text, re.MULTILINE), (
         "an index is the business of whoever builds"
     )
+
+
+def test_opentelemetry_changes_no_version_of_the_rest() -> None:
+    plain, more = pins_of("requirements.txt"), pins_of("otel-requirements.txt")
+    assert {name: pin.version for name, pin in plain.items()} == {
+        name: pin.version for name, pin in more.items() if name in plain
+    }
+    assert more.keys() > plain.keys()
 
 
 def test_nothing_is_locked_that_nobody_needs() -> None:

@@ -13,6 +13,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -155,6 +156,8 @@ Sender = Callable[[World, Input], Awaitable[None]]
 async def world(behaviour: Behaviour) -> AsyncIterator[World]:
     """A fresh one. Exceptions that nobody caught count as wrong, and so do errors in the log."""
     around = World(behaviour)
+    # An upstream that always answers may take long to do so, on a machine that has other things to do.
+    limits = replace(QUICK, response=PATIENCE) if behaviour is greet else QUICK
     watch = _Errors(around.wrong)
     logging.getLogger().addHandler(watch)
     loop = asyncio.get_running_loop()
@@ -162,7 +165,7 @@ async def world(behaviour: Behaviour) -> AsyncIterator[World]:
     try:
         async with (
             upstream(around.serve) as legacy,
-            proxy(route(legacy.port, timeouts=QUICK), timeouts=QUICK) as front,
+            proxy(route(legacy.port, timeouts=limits), timeouts=limits) as front,
         ):
             around.front = front
             yield around
