@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -189,21 +189,22 @@ class Supervisor(ConfiguredPlane):
     async def _take(self, loaded: Loaded) -> None:
         before, self._wanted = self._wanted, loaded.text
         self._bulletin.forget()
-        failed = [error for error in await self._hand_out(loaded.text) if error]
+        # To all, even where the text is the same: certificates that it names may have changed.
+        failed = [error for error in await self._hand_out(loaded.text, self._workers) if error]
         if failed:
             self._wanted = before
-            await self._hand_out(before)
+            await self._hand_out(before, [worker for worker in self._workers if worker.text != before])
             raise RefusedError(failed[0])
         if loaded.served.log != self.table.log:
             set_up_logging(loaded.served.log, self._out)
 
-    async def _hand_out(self, text: str) -> list[str]:
-        """Let all serve by this text; what those who cannot say."""
-        return await asyncio.gather(*(self._load(worker, text) for worker in self._workers))
+    async def _hand_out(self, text: str, workers: Iterable[Worker]) -> list[str]:
+        """Let these serve by this text; what those who cannot say."""
+        return await asyncio.gather(*(self._load(worker, text) for worker in workers))
 
     async def _load(self, worker: Worker, text: str) -> str:
         """Why it cannot; "" = it does, or it will when it has started."""
-        if worker.channel is None or worker.text == text:
+        if worker.channel is None:
             return ""
         try:
             await worker.channel.ask("load", _LOAD_SECONDS, text=text)

@@ -200,14 +200,14 @@ class Forward:
     def _framed_body(self) -> bytes | None:
         """The body pieces that arrived, framed for the upstream; None when they were too many."""
         pieces = self.client.take_body()
-        size = sum(map(len, pieces))
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        size = len(body)
         self._received += size
         self.exchange.received_bytes = self._received
         limit = self.service.route.limits.request_body
         if limit and self._received > limit:
             self._fail(BODY_TOO_LARGE)
             return None
-        body = b"".join(pieces)
         if not self.request.chunked:
             return body
         framed = b"%x\r\n%b\r\n" % (size, body) if size else b""
@@ -425,7 +425,7 @@ class Forward:
         return Place(*public_origin(self.request.forwarding, client.scheme, host), host)
 
     def _add_body(self, out: list[bytes], pieces: list[bytes]) -> None:
-        size = sum(map(len, pieces))
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         self.exchange.sent_bytes += size
         if self._framing != Framing.CHUNKED:
             out.extend(pieces)

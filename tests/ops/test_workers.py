@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import chain
 from pathlib import Path
 
@@ -545,6 +545,32 @@ async def test_a_worker_that_says_no_is_no_reason_to_end_it(
         assert "routes" in outcome.problems[-1]
         assert await answered(plane, 16) == {"one"}
         assert pids_of(plane) == pids
+
+
+async def test_the_same_text_reaches_all_too_for_its_certificates_may_be_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor(tmp_path, monkeypatch) as (plane, _):
+        loaded = []
+        for worker in plane._workers:
+            channel = worker.channel
+            assert channel is not None
+
+            async def note(
+                question: str,
+                timeout: float | None = None,  # noqa: ASYNC109 - that of `ask`
+                *,
+                ask: Callable[..., Awaitable[Message]] = channel.ask,
+                number: int = worker.number,
+                **details: object,
+            ) -> Message:
+                if question == "load":
+                    loaded.append(number)
+                return await ask(question, timeout, **details)
+
+            monkeypatch.setattr(channel, "ask", note)
+        assert (await plane.reload()).ok
+        assert sorted(loaded) == [1, 2]
 
 
 async def test_no_counter_falls_when_a_worker_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
