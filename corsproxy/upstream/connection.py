@@ -293,7 +293,7 @@ class Connection(asyncio.Protocol):
     def _rest_of_body(self) -> int:
         """How many bytes end the body, where it has a length: they need no parser, which would copy them.
 
-        A quarter less for 10 MiB. The parser is left in the middle of a message, and gets a successor.
+        The parser is left in the middle of a message, and gets a successor.
         """
         length = next((value for name, value in self.fields if name.lower() == b"content-length"), None)
         if length is None or self.switched:
