@@ -161,4 +161,4 @@ def wait_until(process: Process, is_ready: Callable[[], bool], seconds: float, e
             raise ProcessEndedError(
                 f"{process.name} did not serve within {seconds:.0f} s: {process.last_words()}"
             )
-        time.sleep(every)
+        time.sleep(every)  # another process sends no word

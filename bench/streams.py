@@ -72,7 +72,7 @@ class Stream(asyncio.Protocol):
             self.take(rest)
 
     def take(self, data: bytes) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of stream says what its bytes mean
 
     def begin(self) -> None:
         """The measurement starts."""

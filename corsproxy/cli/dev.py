@@ -12,12 +12,9 @@ from pathlib import Path
 
 import click
 
-from corsproxy.cli.check import EX_CONFIG, summary
 from corsproxy.cli.dev_session import Session
 from corsproxy.cli.main import HELP_OPTIONS
-from corsproxy.config.compile import load_table
-from corsproxy.config.search import ConfigUnreadableError, read_config
-from corsproxy.config.table import Table
+from corsproxy.cli.table import table_or_exit
 from corsproxy.cors.origins import parse_origin
 from corsproxy.dev.local_tls import LocalTlsError, make_certificate
 from corsproxy.dev.parity import Judge
@@ -191,22 +188,7 @@ def _judge(ctx: click.Context, asked: _Production) -> Judge | None:
     origin = (asked.origin or "").rstrip("/").encode("utf-8")
     if parse_origin(origin) is None:
         raise click.UsageError("--as needs --as-origin, the page in production: https://app.example.com")
-    return Judge(_table(ctx, asked.file), origin, asked.host.encode("ascii", "replace"))
-
-
-def _table(ctx: click.Context, file: str) -> Table:
-    try:
-        name, text = read_config(file, os.environ)
-    except ConfigUnreadableError as error:
-        click.echo(f"corsproxy: {error}", err=True)
-        ctx.exit(EX_CONFIG)
-    table, problems = load_table(text, name, os.environ)
-    if table is None:
-        for problem in problems:
-            click.echo(problem.as_text(), err=True)
-        click.echo(summary(name, table, problems), err=True)
-        ctx.exit(EX_CONFIG)
-    return table
+    return Judge(table_or_exit(ctx, asked.file), origin, asked.host.encode("ascii", "replace"))
 
 
 def _certificate(state: State) -> tuple[str, str]:

@@ -5,19 +5,17 @@ Never: finding out (`proxy.explain`), the words of the lines (`explain_text`).
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import click
 
-from corsproxy.cli.check import EX_CONFIG, summary
 from corsproxy.cli.explain_text import as_line, as_text
 from corsproxy.cli.har import HarError, read_har
 from corsproxy.cli.main import HELP_OPTIONS
-from corsproxy.config.compile import load_table
-from corsproxy.config.search import STDIN, ConfigUnreadableError, read_config
+from corsproxy.cli.table import table_or_exit
+from corsproxy.config.search import STDIN
 from corsproxy.config.table import Table
 from corsproxy.cors.browser import Call
 from corsproxy.cors.fields import is_token
@@ -183,7 +181,7 @@ def explain(
     """
     asked = _Asked(path, origin, method, (*headers, *with_values), credentials, host)
     _check_usage(asked, har, pasted_text, config, wants_json=wants_json, wants_curl=wants_curl)
-    table = _table(ctx, config)
+    table = table_or_exit(ctx, config)
     if har is not None:
         ctx.exit(_explain_har(table, har, asked, wants_json=wants_json))
     pasted = None if pasted_text is None else _pasted(pasted_text)
@@ -218,21 +216,6 @@ def _check_usage(
         raise click.UsageError("standard input can be read once")
     if har is None and pasted is None and not (asked.path and asked.origin):
         raise click.UsageError("name the call with --path and --origin, or give --har or --error")
-
-
-def _table(ctx: click.Context, config: str | None) -> Table:
-    try:
-        name, text = read_config(config, os.environ)
-    except ConfigUnreadableError as error:
-        click.echo(f"corsproxy: {error}", err=True)
-        ctx.exit(EX_CONFIG)
-    table, problems = load_table(text, name, os.environ)
-    if table is None:
-        for problem in problems:
-            click.echo(problem.as_text(), err=True)
-        click.echo(summary(name, table, problems), err=True)
-        ctx.exit(EX_CONFIG)
-    return table
 
 
 def _question(table: Table, asked: _Asked, pasted: Pasted | None) -> Question:

@@ -12,9 +12,8 @@ from corsproxy.http.own_cookies import is_deletion, set_cookie_name, sift_cookie
 
 __all__ = ["CookieGuard", "CookieMemory", "guard_for"]
 
-_MOST_NAMES = (
-    512  # for one upstream; browsers keep 180 cookies or fewer for a site (RFC 6265 §6.1 asks for 50)
-)
+# For one upstream; browsers keep 180 cookies or fewer for a site (RFC 6265 §6.1 asks for 50).
+_MOST_NAMES = 512
 
 _Names = dict[bytes, None]
 """A set that knows which name is the oldest."""

@@ -49,9 +49,8 @@ class Tunnel:
         self._idle = idle
         self._ended: Callable[[Tunnel, Fault | None], None] | None = ended
         self._edges = FrameEdges() if websocket else None  # of what the upstream sends
-        self._leaving = (
-            False  # the client was told, or will be at the next edge: its upstream is not heard any more
-        )
+        # The client was told to leave, or will be at the next edge: its upstream is not heard any more.
+        self._leaving = False
         self._client_ended = False  # it sends no more
         self._upstream_ended = False
         self.received_bytes = 0  # from the client

@@ -255,8 +255,19 @@ def test_a_preflight_is_read_once() -> None:
         PREFLIGHT.replace(HOST, HOST + b"Connection: close\r\n"),
         PREFLIGHT.replace(HOST, HOST + b"Content-Length: 1\r\n"),
         PREFLIGHT.replace(b"Origin", b"X-Origin"),
+        PREFLIGHT.replace(HOST, HOST + b"Authorization: Bearer secret\r\n"),
+        PREFLIGHT.replace(HOST, HOST + b"cookie: sid=secret\r\n"),
+        PREFLIGHT.replace(HOST, HOST + b"PROXY-AUTHORIZATION: Basic secret\r\n"),
     ],
-    ids=["HTTP/1.0", "the last of its connection", "with a body", "no preflight"],
+    ids=[
+        "HTTP/1.0",
+        "the last of its connection",
+        "with a body",
+        "no preflight",
+        "with a token",
+        "with a cookie",
+        "with a token for us",
+    ],
 )
 def test_what_is_not_like_most_is_not_kept(data: bytes) -> None:
     memo = PreflightMemo()
