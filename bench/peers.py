@@ -99,6 +99,8 @@ ALL_PEERS = (
         command=("@program@", "-m", "corsproxy", "run", "-c", "@dir@/corsproxy.yaml"),
         version=("@program@", "-m", "corsproxy", "version"),
         install="pip install .",
+        # Its byte-code is kept, as on any machine that runs it twice; an image has it from the beginning.
+        environment=(("PYTHONDONTWRITEBYTECODE", ""),),
     ),
     Peer(
         name="nginx",

@@ -108,7 +108,6 @@ async def _live(plane: Running, onlooker: Onlooker | None, notifier: Notifier) -
         _reload_on_hangup(plane, notifier)
         _announce(plane, admin)
         # What was made up to here lives as long as the process: the collector need not look at it again.
-        gc.collect()
         gc.freeze()
         notifier.ready(f"serving configuration {plane.state.version}")
         notifier.watch(asyncio.get_running_loop())

@@ -72,7 +72,6 @@ class Worker:
         except (StartError, PemError) as error:
             raise WorkerError(str(error)) from error
         # What was made up to here lives as long as the process: the collector need not look at it again.
-        gc.collect()
         gc.freeze()
 
     def _tell(self, refusal: Refusal) -> None:

@@ -185,3 +185,22 @@ def test_init_says_why_it_cannot_write() -> None:
         1,
         "corsproxy: cannot write /nowhere/at/all.yaml: No such file or directory\n",
     )
+
+
+def test_a_start_reads_the_authorities_of_the_system_for_nobody() -> None:
+    code = """
+import os, sys
+os.environ["SSL_CERT_DIR"] = "/nowhere"
+os.environ.pop("SSL_CERT_FILE", None)
+from click.testing import CliRunner
+from corsproxy.cli.main import cli
+CliRunner().invoke(cli, ["run", "--help"])
+import gc, ssl, aiohttp
+contexts = [held for held in gc.get_objects() if isinstance(held, ssl.SSLContext)]
+print(len(contexts), sum(context.cert_store_stats()["x509"] for context in contexts))
+print(os.environ.get("SSL_CERT_FILE"), os.environ["SSL_CERT_DIR"], gc.isenabled())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    contexts, authorities = done.stdout.splitlines()[0].split()
+    assert (int(contexts) > 0, int(authorities)) == (True, 0)
+    assert done.stdout.splitlines()[1] == "None /nowhere True"
