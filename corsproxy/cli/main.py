@@ -49,8 +49,8 @@ _VERBS = {
 @contextmanager
 def _quick_imports() -> Iterator[None]:
     """Import without what takes a fifth of a start and serves nobody here."""
-    # aiohttp reads the system's authorities as it is imported, twice, for a client that speaks TLS to nobody here:
-    # 35 ms, 3 MiB. OpenSSL looks for them where these two say; what upstreams need is read later.
+    # aiohttp reads the system's authorities as it is imported, twice, for a client that nobody here uses over
+    # TLS: 35 ms. OpenSSL looks for them where these two say. Those that upstreams need are read later.
     elsewhere = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
     os.environ.update(dict.fromkeys(elsewhere, os.devnull))
     gc.disable()  # nothing that is imported is garbage

@@ -31,6 +31,7 @@ _LINGER_SECONDS = 2.0
 _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
 _TURNS_TO_ARRIVE = 5
+_QUEUE_TURNS = 1000
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
 
 
@@ -41,9 +42,11 @@ class ClientServer(web.Server):
         super().__init__(_never_called, loop=loop)
         self._service = service
         self._draining = False
+        self._accepted = 0
 
     def __call__(self) -> "Downstream":
         """The protocol of a new connection."""
+        self._accepted += 1
         client = Downstream(self, self._service, self._loop)
         if self._draining:
             client.retire()
@@ -60,6 +63,14 @@ class ClientServer(web.Server):
         self._draining = True
         for client in self._connections:
             cast(Downstream, client).retire()
+
+    async def let_in(self) -> None:
+        """Accept those who wait in the listener's queue, however many turns of the loop that takes."""
+        for _ in range(_QUEUE_TURNS):  # others may come without end
+            before = self._accepted
+            await turns()
+            if self._accepted == before:
+                break
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """Let every connection finish its exchange, and cut those that have not within `timeout` seconds."""

@@ -15,7 +15,7 @@ import pytest
 
 from corsproxy.config.table import Address
 from tests.ops.process import PATIENCE, Process, running, until
-from tests.proxy.conftest import Proxy, proxy, route
+from tests.proxy.conftest import proxy, route
 from tests.proxy.test_tunnel import HANDSHAKE, SWITCH
 from tests.wire import Upstream, Wire, answers, dial, get, ok, upstream
 
@@ -187,21 +187,6 @@ async def test_a_second_signal_in_the_delay_ends_it_at_once(
 
 
 # Who comes at the last moment
-
-
-async def test_who_waits_in_the_queue_when_it_stops_is_served() -> None:
-    async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
-        clients = [blocking_client(front) for _ in range(20)]  # nobody has accepted them yet
-        await front.server.stop()
-        for client in clients:
-            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
-            client.close()
-
-
-def blocking_client(front: Proxy) -> socket.socket:
-    client = socket.create_connection((front.address.host, front.address.port), PATIENCE)
-    client.sendall(get("/", APP))
-    return client
 
 
 async def test_a_request_that_is_there_when_it_stops_is_served() -> None:

@@ -220,3 +220,28 @@ async def test_an_upstream_on_a_unix_socket(tmp_path: Path) -> None:
     async with upstream(answers(ok()), path=path) as legacy, proxy(route(1, upstream=here)) as front:
         assert (await ask(front.address, get("/"))).status == 200
         assert legacy.requests[0].one("Host") == "localhost"
+
+
+def blocking_clients(address: Address, count: int) -> list[socket.socket]:
+    """Connections that the event loop has not heard of."""
+    return [socket.create_connection((address.host, address.port), PATIENCE) for _ in range(count)]
+
+
+async def test_who_waits_in_the_queue_when_it_stops_is_served() -> None:
+    async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
+        clients = blocking_clients(front.address, 100)
+        for client in clients:
+            client.sendall(get("/", f"Origin: {APP}"))
+        await front.server.stop()
+        for client in clients:
+            with client:
+                assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_turn_of_the_loop_is_shared_by_several_new_connections() -> None:
+    async with upstream(answers(ok())) as legacy, proxy(route(legacy.port)) as front:
+        clients = blocking_clients(front.address, 32)
+        await turns(8)
+        assert front.server.connections == 32
+        for client in clients:
+            client.close()
