@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from corsproxy.config.compile import load_table
+from corsproxy.ops.loop import run_loop
 from corsproxy.ops.serving import Serving
 from corsproxy.ops.writer import LineWriter
 from corsproxy.upstream.connection import Connection
@@ -111,6 +112,7 @@ class Plane:
         self.upstream = Connection(pool)
         self.upstream.connection_made(Wire(self.silent))
         pool.keep(self.upstream)
+        self.outboxes = (self.server.outbox, pool.outbox)
 
     async def stop(self) -> None:
         self.serving.server.abort()
@@ -124,8 +126,11 @@ class Plane:
         self.client.connection_made(self.wire)
 
     def play(self, steps: Steps) -> None:
+        """Each step is a turn of the event loop by itself, which is more work than if several shared one."""
         for who, data in steps:
             (self.client if who == "client" else self.upstream).data_received(data)
+            for outbox in self.outboxes:
+                outbox.flush()
 
     def play_on_new_connection(self, steps: Steps) -> None:
         self.connect()
@@ -141,7 +146,7 @@ def count(case: Budgeted) -> list[int]:
     """How many instructions the exchange took, each time anew. Raises AssertionError when it went wrong."""
     ours, theirs = socket.socketpair()
     with ours, theirs, Path(os.devnull).open("w", encoding="ascii") as sink, closing(LineWriter(sink)) as out:
-        return asyncio.run(_count(case, Plane(case, out, ours)))
+        return run_loop(_count(case, Plane(case, out, ours)))
 
 
 async def _count(case: Budgeted, plane: Plane) -> list[int]:

@@ -21,6 +21,7 @@ from corsproxy.http.fields import Fields
 from corsproxy.http.forwarded import client_address, forwarded_lines, trusts
 from corsproxy.proxy.reader import RequestReader
 from corsproxy.proxy.roles import Pump, Service, Work
+from corsproxy.upstream.outbox import Outbox
 
 __all__ = ["ClientServer", "Downstream", "turns"]
 
@@ -32,6 +33,7 @@ _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
 _TURNS_TO_ARRIVE = 5
 _QUEUE_TURNS = 1000
+_MOST_HELD = 64 * 1024  # bytes of responses until the end of the turn
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
 
 
@@ -43,6 +45,7 @@ class ClientServer(web.Server):
         self._service = service
         self._draining = False
         self._accepted = 0
+        self.outbox = Outbox(_send_held)  # of responses in full
 
     def __call__(self) -> "Downstream":
         """The protocol of a new connection."""
@@ -94,6 +97,11 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+def _send_held(clients: "list[Downstream]") -> None:
+    for client in clients:
+        client.send_held()
+
+
 async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
     raise AssertionError(f"requests do not come this way: {request!r}")
 
@@ -104,7 +112,9 @@ class Downstream(RequestHandler):
     __slots__ = (
         "_deadline",
         "_gone",
+        "_held",
         "_keeps_alive",
+        "_outbox",
         "_phase",
         "_processing",
         "_pump",
@@ -128,6 +138,8 @@ class Downstream(RequestHandler):
         BaseProtocol.__init__(self, loop)
         self._task_handler = None  # aiohttp's server asks a connection for it
         self._manager: ClientServer | None = server
+        self._outbox = server.outbox
+        self._held = b""  # what is sent at the end of this turn
         self._close = False  # the connection ends with the exchange that is under way
         settings = service.settings()
         self._service = service
@@ -195,13 +207,34 @@ class Downstream(RequestHandler):
 
     def write(self, data: bytes) -> None:
         """Send bytes of the response."""
+        if self._held:
+            self.send_held()
         if self.transport is not None:
             self.transport.write(data)
 
     def write_pieces(self, pieces: list[bytes]) -> None:
         """Send bytes of the response without joining them first."""
+        if self._held:
+            self.send_held()
         if self.transport is not None:
             self.transport.writelines(pieces)
+
+    def write_last(self, data: bytes) -> None:
+        """Send the end of the response, or all of it: at the end of this turn, with what others send then."""
+        held = self._held
+        if held:  # of a request that came in the same read
+            self._held = held + data
+        else:
+            self._held = data
+            self._outbox.add(self)
+        if len(self._held) > _MOST_HELD:
+            self.send_held()
+
+    def send_held(self) -> None:
+        """Send what waits for the end of the turn."""
+        data, self._held = self._held, b""
+        if data and self.transport is not None:
+            self.transport.write(data)
 
     def arm(self, seconds: float) -> None:
         """Call `Work.on_deadline` when this much time goes by without another call."""
@@ -249,6 +282,7 @@ class Downstream(RequestHandler):
 
     def write_eof(self) -> bool:
         """Send the end of the stream and go on receiving; False where the transport cannot."""
+        self.send_held()
         transport = self.transport
         if transport is None or not transport.can_write_eof():
             return False
@@ -259,6 +293,7 @@ class Downstream(RequestHandler):
         """Close once everything written is sent."""
         self.work = self._pump = None
         self._phase = _CLOSING
+        self.send_held()
         if self.transport is not None:
             self.transport.close()
             self.arm(_LINGER_SECONDS)
@@ -267,6 +302,7 @@ class Downstream(RequestHandler):
         """End the connection so that the client sees that the response is incomplete (RFC 9112 §8)."""
         self.work = None
         self._phase = _CLOSING
+        self.send_held()
         transport = self.transport
         if transport is not None:
             _reset_on_close(transport)
@@ -308,6 +344,7 @@ class Downstream(RequestHandler):
         manager.connection_lost(self, exc)
         BaseProtocol.connection_lost(self, exc)
         self._phase = _CLOSING
+        self._held = b""
         self._reader.waiting = b""
         if self._timer is not None:
             self._timer.cancel()
@@ -319,6 +356,7 @@ class Downstream(RequestHandler):
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp narrows asyncio's own signature
         """A client that sends no more is taken to be gone, as by nginx and Envoy: nobody waits."""
+        self.send_held()
         if self._pump is not None:
             return self._pump.on_client_eof()
         if self.work is not None:
@@ -386,7 +424,10 @@ class Downstream(RequestHandler):
             self.abandon()
         finally:
             self._processing = False
-        if self._read_paused and not reader.waiting and not self._upload_paused:
+        if reader.waiting:
+            if self._paused:  # it does not read what it asked for: what more it asks can wait in the kernel
+                self._hold_reading()
+        elif self._read_paused and not self._upload_paused:
             self._release_reading()
 
     def _next_request(self, reader: RequestReader) -> None:
@@ -474,6 +515,7 @@ class Downstream(RequestHandler):
         §9.6).
         """
         self._phase = _CLOSING
+        self.send_held()
         reader = self._reader
         transport = self.transport
         if transport is None:

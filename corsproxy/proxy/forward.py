@@ -226,7 +226,7 @@ class Forward:
             return
         self._first = b""  # the upstream has had more than that: no retry from here on
         if not connection.complete:
-            connection.transport.write(body)
+            connection.write(body)
         self._arm()
 
     def on_client_gone(self) -> None:
@@ -296,12 +296,16 @@ class Forward:
             wanted = trailers and self.request.trailers_wanted
             out.append(b"0\r\n" + (trailer_section(trailers) if wanted else b"") + b"\r\n")
         client = self.client
-        if len(out) == 1:
-            client.write(out[0])
-        elif len(out) == 2 and len(out[1]) < 16384:
-            client.write(out[0] + out[1])  # one system call; the copy is cheaper than a vector
-        elif out:
+        if len(out) == 2 and len(out[1]) < 16384:
+            out = [out[0] + out[1]]  # one system call; the copy is cheaper than a vector
+        if len(out) > 1:
             client.write_pieces(out)
+        elif not out:
+            pass
+        elif complete:
+            client.write_last(out[0])
+        else:
+            client.write(out[0])
         if complete:
             self._finish(connection)
             return
@@ -324,6 +328,13 @@ class Forward:
             self._connect(self._pool)
         else:
             self._fail(fault)
+
+    def on_unsent(self, held: bytes) -> None:
+        """The kept connection had ended, or spoken unasked: another, which is no retry."""
+        self._connection = None
+        self._first = held
+        if self._pool is not None:
+            self._connect(self._pool)
 
     def _may_retry(self, connection: Connection) -> bool:
         """True when a kept connection proved stale and the request can be sent again (RFC 9110 §9.2.2)."""

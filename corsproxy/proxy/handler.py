@@ -164,7 +164,7 @@ class Handler:
         head += self._closing_lines(client, exchange)
         if exchange.capture is not None:
             exchange.capture.answer = head
-        client.write(head + body)
+        client.write_last(head + body)
         self._record(exchange, time.monotonic())
         client.finish()
 

@@ -74,6 +74,12 @@ class _Answer:
         del at_end
         self._settle(_words(fault))
 
+    def on_unsent(self, held: bytes) -> None:
+        """Never called: the connection is new."""
+
+    def hold(self, connection: Connection) -> None:
+        """Never called: the connection is new."""
+
     def _settle(self, outcome: str) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)

@@ -6,6 +6,7 @@ Never: choosing among endpoints, retrying, responses.
 """
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ from corsproxy.http.faults import UPSTREAM_LIMIT, Fault
 from corsproxy.upstream.balance import Standing
 from corsproxy.upstream.connection import Connection
 from corsproxy.upstream.dial import address_of, dial, fault_of
+from corsproxy.upstream.outbox import Outbox
 from corsproxy.upstream.resolve import Resolver
 from corsproxy.upstream.tls import ClientTls
 
@@ -66,6 +68,7 @@ class Pool:
         self._requests_at_tick: dict[Connection, int] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
+        self.outbox = Outbox(_send_held)
 
     @property
     def is_full(self) -> bool:
@@ -73,12 +76,11 @@ class Pool:
         return 0 < self._max_connections <= self.open_count and not self.idle
 
     def take(self) -> Connection | None:
-        """An idle connection that is still sound, or None."""
+        """An idle connection, or None. Whether it is sound shows when the request is sent (`hold`)."""
         while self.idle:
             connection = self.idle.pop()
-            if connection.is_silent():
+            if not connection.transport.is_closing():
                 return connection
-            connection.close()
         return None
 
     def open(self, timeout: float, opened: Opened) -> asyncio.Task[None]:
@@ -161,6 +163,7 @@ class Pool:
 
     def keep(self, connection: Connection) -> None:
         """Take a connection back for the next request."""
+        connection.is_kept = True
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -171,6 +174,10 @@ class Pool:
             return
         self.idle.append(connection)
         self._watch_idle()
+
+    def hold(self, connection: Connection) -> None:
+        """Let it send its request at the end of this turn."""
+        self.outbox.add(connection)
 
     def forget(self, connection: Connection) -> None:
         """A connection was closed, by whom ever."""
@@ -215,3 +222,24 @@ class Pool:
             self._watch_idle()
         else:
             self._requests_at_tick = {}
+
+
+def _send_held(connections: list[Connection]) -> None:
+    """Send the requests of a turn on connections that were idle, where nothing has come unasked.
+
+    What has, an end of stream or bytes, may not become a response (RFC 9112 §9.2). The event loop tells what had
+    come when the turn began; one look into the kernel for all connections together tells the rest.
+    """
+    poller = select.poll()
+    register = poller.register
+    for connection in connections:
+        if connection.held:
+            register(connection.descriptor, select.POLLIN)
+    spoken = {descriptor for descriptor, _ in poller.poll(0)}
+    for connection in connections:
+        if connection.held and connection.descriptor not in spoken:
+            connection.send_held()
+    if spoken:
+        for connection in connections:
+            if connection.held:
+                connection.renounce()

@@ -10,13 +10,13 @@ from corsproxy.cors.sites import is_public_suffix, site_of
 
 
 def names() -> set[str]:
-    """One under every fifth rule of the list and all uncommon ones, and its parents, in ASCII as in an origin."""
+    """One under many a rule of the list, all uncommon ones among them, and its parents: in ASCII."""
     found = set()
     with Path(PSLFILE).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines):
             rule = line.strip().removeprefix("!").replace("*", "any")
             is_common = line.strip() == rule and rule.isascii()
-            if rule and not rule.startswith("//") and not (is_common and number % 5):
+            if rule and not rule.startswith("//") and not (is_common and number % 50):
                 name = rule.encode("idna").decode("ascii")
                 found |= {name, f"a.{name}", f"b.a.{name}"}
     return found
@@ -26,7 +26,7 @@ def names() -> set[str]:
 def test_a_part_of_the_list_says_what_the_whole_says(icann_only: bool) -> None:
     whole = PublicSuffixList(only_icann=icann_only)
     every = names()
-    assert len(every) > 5_000
+    assert len(every) > 2_000
     for name in every:
         expected = (whole.privatesuffix(name) or name).encode("ascii")
         assert site_of(Origin(b"https", name.encode("ascii"), 443), icann_only=icann_only)[1] == expected

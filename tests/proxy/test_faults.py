@@ -6,8 +6,10 @@ RFC section.
 """
 
 import asyncio
+import contextlib
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -24,6 +26,7 @@ from corsproxy.http.faults import (
     UPSTREAM_UNREACHABLE,
     Fault,
 )
+from corsproxy.http.fields import Fields
 from corsproxy.upstream.connection import Connection
 from corsproxy.upstream.pool import Pool
 from tests.proxy.conftest import APP, Proxy, proxy, route, upstream_at
@@ -404,19 +407,57 @@ async def test_47_a_response_on_an_idle_connection_never_reaches_the_next_client
         assert (answer.status, answer.one("X-Intruder"), legacy.connections) == (200, None, 2)
 
 
-async def test_47_bytes_that_the_event_loop_has_not_seen_yet_are_noticed_when_a_connection_is_taken() -> None:
-    """RFC 9112 §9.2: the next request starts in the same turn of the loop as the excess bytes come."""
+class Asker:
+    """A receiver that may have its request back, and no response."""
+
+    def __init__(self) -> None:
+        self.unsent: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def on_unsent(self, held: bytes) -> None:
+        self.unsent.set_result(held)
+
+    def on_response(self, connection: Connection) -> None:
+        raise AssertionError(connection.status)
+
+    def on_upstream_lost(self, fault: Fault, *, at_end: bool) -> None:
+        raise AssertionError(fault)
+
+    def on_interim(self, status: int, fields: Fields) -> None: ...
+    def pause_upload(self) -> None: ...
+    def resume_upload(self) -> None: ...
+
+
+UNASKED: dict[str, Callable[[socket.socket, Connection], object]] = {
+    "bytes that the event loop has not seen yet": lambda theirs, _: theirs.send(INTRUDER),
+    "an end that the event loop has not seen yet": lambda theirs, _: theirs.shutdown(socket.SHUT_WR),
+    "bytes of the same turn of the loop": lambda _, kept: kept.data_received(INTRUDER),
+    "an end in the same turn of the loop": lambda _, kept: kept.eof_received(),
+    "a loss in the same turn of the loop": lambda _, kept: kept.connection_lost(None),
+}
+
+
+@pytest.mark.parametrize("come", UNASKED.values(), ids=UNASKED)
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+async def test_47_what_comes_until_a_request_is_sent_is_no_response_to_it(
+    come: Callable[[socket.socket, Connection], object], method: bytes
+) -> None:
+    """RFC 9112 §9.2: nothing was sent by then, so any request may go on by another connection."""
     ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
     pool = Pool(Endpoint("http", "127.0.0.1", 1), max_connections=0, tls=None)
-    pool.open_count = 1
     _, kept = await asyncio.get_running_loop().create_connection(lambda: Connection(pool), sock=ours)
     pool.keep(kept)
-    theirs.send(INTRUDER)
     taken = pool.take()
-    kept.close()
-    theirs.close()
-    await asyncio.sleep(0.01)  # the transport closes its socket in a later turn
-    assert taken is None
+    assert taken is kept
+    asker = Asker()
+    kept.send(asker, method + b" / HTTP/1.1\r\n\r\n", head_only=False, may_switch=False)
+    kept.write(b"more of it")
+    come(theirs, kept)
+    async with asyncio.timeout(PATIENCE):
+        assert await asker.unsent == method + b" / HTTP/1.1\r\n\r\nmore of it"
+        with theirs, contextlib.suppress(ConnectionResetError):  # what it sent was not read
+            assert await asyncio.get_running_loop().sock_recv(theirs, 100) == b""
+    assert (kept.transport.is_closing(), pool.open_count) == (True, 0)
 
 
 async def test_40_a_body_where_none_may_be_is_not_the_next_response() -> None:

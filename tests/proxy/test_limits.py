@@ -460,3 +460,25 @@ async def test_connections_far_over_the_ceiling_are_closed_unread() -> None:
         wires = [await front.dial() for _ in range(30)]
         assert await wires[-1].ended()
         assert front.server.connections <= 1 + 16 + 1
+
+
+async def test_a_client_that_asks_on_and_reads_nothing_is_not_read_any_more() -> None:
+    """Each preflight comes by itself, so that none is left over when an answer finds no room."""
+    asked = b"OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example.com\r\n"
+    asked += b"Access-Control-Request-Method: PUT\r\nX-Padding: " + b"x" * 900 + b"\r\n\r\n"
+    most = 64 * 1024 * 1024  # what the kernel keeps of both directions is a tenth of that at most
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        async with proxy(route(1)) as front:
+            client.connect((front.address.host, front.address.port))
+            client.setblocking(False)
+            sent, waited = 0, 0
+            while sent < most and waited < 100:
+                try:
+                    sent += client.send(asked[sent % len(asked) :])
+                    waited = 0
+                except BlockingIOError:
+                    waited += 1
+                await asyncio.sleep(0)
+            assert sent < most
+            client.setblocking(True)

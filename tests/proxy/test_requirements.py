@@ -235,7 +235,7 @@ SHOWN: dict[int, tuple[str, ...]] = {
     47: (
         "proxy/test_faults.py::test_47_bytes_behind_a_response_are_nobodys",
         "proxy/test_faults.py::test_47_a_response_on_an_idle_connection_never_reaches_the_next_client",
-        "proxy/test_faults.py::test_47_bytes_that_the_event_loop_has_not_seen_yet_are_noticed_when_a_connection_is_taken",
+        "proxy/test_faults.py::test_47_what_comes_until_a_request_is_sent_is_no_response_to_it",
     ),
     48: (
         "proxy/test_faults.py::48 (RFC 9110 9.2.2): POST may have been acted on",
