@@ -227,8 +227,8 @@ class Pool:
 def _send_held(connections: list[Connection]) -> None:
     """Send the requests of a turn on connections that were idle, where nothing has come unasked.
 
-    What has, an end of stream or bytes, may not become a response (RFC 9112 §9.2). The event loop tells what had
-    come when the turn began; one look into the kernel for all connections together tells the rest.
+    What has, an end of stream or bytes, may not become a response (RFC 9112 §9.2). The event loop tells what
+    had come when the turn began; one look into the kernel for all connections together tells the rest.
     """
     poller = select.poll()
     register = poller.register
