@@ -13,7 +13,7 @@ from typing import Literal
 from corsproxy.cors.fields import shown
 from corsproxy.dev.hints import Hint, hints_for
 from corsproxy.dev.parity import Judge, Objection
-from corsproxy.ops.log import json_entry, pretty_line
+from corsproxy.ops.log import json_line, pretty_line
 from corsproxy.proxy.exchange import Exchange
 
 __all__ = ["Form", "Terminal"]
@@ -99,7 +99,7 @@ def _asked(exchange: Exchange) -> str:
 
 
 def _json_line(exchange: Exchange, ended: float, hints: Iterable[Hint], objection: Objection | None) -> str:
-    entry = json_entry(exchange, ended, time.time())
+    entry = json.loads(json_line(exchange, ended, time.time()))
     if asked := _asked(exchange):
         entry["asked"] = asked
     listed = [{"topic": hint.topic, "says": hint.says, "to_do": hint.to_do} for hint in hints]

@@ -7,71 +7,70 @@ Never: Cookie, Authorization, query values or bodies, which the record does not 
 import json
 import re
 import time
+from functools import lru_cache
 
 from corsproxy.cors.decide import Kind
 from corsproxy.http.trace_context import parse_traceparent
 from corsproxy.proxy.exchange import Exchange, outcome_of
 
-__all__ = ["combined_line", "json_entry", "json_line", "pretty_line", "timestamp"]
+__all__ = ["combined_line", "json_line", "pretty_line", "timestamp"]
 
 _GREEN, _RED, _YELLOW, _DIM, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[2m", "\033[0m"
 _LONGEST = 2048  # bytes of what a client sent
 # Nearly all that clients send is this already: one match instead of a look at every character.
 _HARMLESS = re.compile(rb"[ !#-\[\]-~]{0,%d}" % _LONGEST)
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+# Written before, as JSON: methods, hosts, origins, user agents. They come from clients.
+_KNOWN: dict[bytes, str] = {}
+_KNOWN_LIMIT = 1024
+_KNOWN_BYTES = 256
+_encode = json.encoder.encode_basestring  # a string as a member of JSON, in quotes; not only ASCII
 
 
 def json_line(exchange: Exchange, ended: float, now: float) -> str:
-    """One JSON object in one line."""
-    return _encode(json_entry(exchange, ended, now))
+    """One JSON object: `cors` is the outcome, `reason` the decision's word, `fault` where there is one.
 
-
-def json_entry(exchange: Exchange, ended: float, now: float) -> dict[str, object]:
-    """The object: `cors` is the outcome, `reason` the decision's word, `fault` where there is one."""
-    decision, fault, route = exchange.decision, exchange.fault, exchange.route
-    entry: dict[str, object] = {
-        "ts": timestamp(now),
-        "method": _text(exchange.method),
-        "path": _text(exchange.path),
-        "status": exchange.status,
-        "ms": _milliseconds(ended - exchange.started),
-        "bytes": exchange.sent_bytes,
-        "bytes_in": exchange.received_bytes,
-        "peer": exchange.peer,
-        "scheme": exchange.scheme.decode("ascii"),
-        "host": _text(exchange.host),
-        "protocol": _protocol(exchange),
-        "route": None if route is None else route.name,
-        "origin": None if exchange.origin is None else _text(exchange.origin),
-    }
+    Written member by member, since next to nothing needs an escape: half of the time that an encoder takes.
+    """
+    decision, fault, route, origin = exchange.decision, exchange.fault, exchange.route, exchange.origin
+    line = (
+        f'{{"ts": "{timestamp(now)}", "method": {_known(exchange.method)}, "path": {_quoted(exchange.path)}, '
+        f'"status": {exchange.status}, "ms": {_milliseconds(ended - exchange.started)}, '
+        f'"bytes": {exchange.sent_bytes}, "bytes_in": {exchange.received_bytes}, '
+        f'"peer": {_encode(exchange.peer)}, "scheme": {_known(exchange.scheme)}, '
+        f'"host": {_known(exchange.host)}, "protocol": "{_protocol(exchange)}", '
+        f'"route": {"null" if route is None else _encode(route.name)}, '
+        f'"origin": {"null" if origin is None else _known(origin)}'
+    )
     if exchange.client:
-        entry["client"] = exchange.client
+        line += f', "client": {_encode(exchange.client)}'
     if exchange.user_agent:
-        entry["user_agent"] = _text(exchange.user_agent)
+        line += f', "user_agent": {_known(exchange.user_agent)}'
     if exchange.request_id:
-        entry["request_id"] = _text(exchange.request_id)
+        line += f', "request_id": {_quoted(exchange.request_id)}'
     ids = _trace_ids(exchange)
     if ids is not None:
-        entry["trace_id"], entry["span_id"] = ids
+        line += ', "trace_id": "{}", "span_id": "{}"'.format(*ids)
     if route is not None and route.policy is not None:
-        entry["policy"] = route.policy.name
+        line += f', "policy": {_encode(route.policy.name)}'
     if decision is not None:
-        entry |= {"kind": decision.kind.value, "cors": outcome_of(decision), "reason": decision.reason.value}
+        line += (
+            f', "kind": "{decision.kind}", "cors": "{outcome_of(decision)}", "reason": "{decision.reason}"'
+        )
         if decision.detail and not decision.allowed:
-            entry["detail"] = decision.detail
+            line += f', "detail": {_encode(decision.detail)}'
     if exchange.endpoint:
-        entry["upstream"] = exchange.endpoint
+        line += f', "upstream": {_encode(exchange.endpoint)}'
         if exchange.address:
-            entry["upstream_address"] = exchange.address
+            line += f', "upstream_address": {_encode(exchange.address)}'
         if exchange.responded:
-            entry["upstream_ms"] = _milliseconds(exchange.responded - exchange.started)
+            line += f', "upstream_ms": {_milliseconds(exchange.responded - exchange.started)}'
     if exchange.retries:
-        entry["retries"] = exchange.retries
+        line += f', "retries": {exchange.retries}'
     if fault is not None:
-        entry |= {"fault": fault.code, "side": fault.side.value}
+        line += f', "fault": "{fault.code}", "side": "{fault.side}"'
         if fault.detail:
-            entry["fault_detail"] = fault.detail
-    return entry
+            line += f', "fault_detail": {_encode(fault.detail)}'
+    return line + "}"
 
 
 def pretty_line(exchange: Exchange, ended: float, now: float, *, colour: bool = False) -> str:
@@ -138,11 +137,32 @@ def _text(raw: bytes) -> str:
     )
 
 
+def _quoted(raw: bytes) -> str:
+    """The same as a member of JSON."""
+    return f'"{raw.decode("ascii")}"' if _HARMLESS.fullmatch(raw) else _encode(_text(raw))
+
+
+def _known(raw: bytes) -> str:
+    """As `_quoted`, for what is likely to be the same next time."""
+    quoted = _KNOWN.get(raw)
+    if quoted is None:
+        quoted = _quoted(raw)
+        if len(raw) <= _KNOWN_BYTES:
+            if len(_KNOWN) >= _KNOWN_LIMIT:
+                _KNOWN.clear()
+            _KNOWN[raw] = quoted
+    return quoted
+
+
 def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
 
 def timestamp(now: float) -> str:
     """UTC to the millisecond, as RFC 3339 has it. now: unix seconds."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-    return f"{whole}.{int(now % 1 * 1000):03}Z"
+    return f"{_second(int(now))}.{int(now % 1 * 1000):03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(now: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TextIO
 
 from corsproxy.config.table import Log
-from corsproxy.ops.lines import combined_line, json_entry, json_line, pretty_line, timestamp
+from corsproxy.ops.lines import combined_line, json_line, pretty_line, timestamp
 from corsproxy.ops.writer import LineWriter
 from corsproxy.proxy.exchange import Exchange
 
@@ -23,7 +23,6 @@ __all__ = [
     "ExchangeLog",
     "combined_line",
     "is_remarkable",
-    "json_entry",
     "json_line",
     "pretty_line",
     "resolve_format",

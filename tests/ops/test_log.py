@@ -6,11 +6,14 @@ import re
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corsproxy.config.table import Log
 from corsproxy.http.faults import CLIENT_GONE, UPSTREAM_REFUSED
 from corsproxy.http.forwarded import PRIVATE
 from corsproxy.http.trace_context import Trace
+from corsproxy.ops import lines
 from corsproxy.ops.log import ExchangeLog, combined_line, is_remarkable, json_line, pretty_line
 from corsproxy.proxy.exchange import Exchange
 from tests.ops.exchanges import APP, EVIL, exchange, route
@@ -124,6 +127,26 @@ COMBINED = [
 )
 def test_a_combined_line(made: Exchange, line: str) -> None:
     assert combined_line(made, 0.0, 0.0) == line
+
+
+HOSTILE = st.binary(max_size=300) | st.text(alphabet='"\\\n\x00\x7f{}\u2028aé', max_size=40).map(str.encode)
+
+
+@given(path=HOSTILE, host=HOSTILE, origin=HOSTILE, user_agent=HOSTILE, request_id=HOSTILE, detail=st.text())
+def test_json_stays_json_whatever_clients_send(detail: str, **sent: bytes) -> None:
+    made = exchange(fault=CLIENT_GONE.because(detail), **sent)
+    members = json.loads(json_line(made, made.started + 0.0015, 0.0), object_pairs_hook=list)
+    told = dict(members)
+    assert len(told) == len(members)
+    assert (told["status"], told["fault"], told.get("fault_detail", "")) == (200, CLIENT_GONE.code, detail)
+    assert all(told.get(name, "").isprintable() for name in sent)
+
+
+def test_what_clients_send_is_remembered_within_bounds() -> None:
+    for number in range(3000):
+        as_json(exchange(origin=b"https://%d.test" % number, user_agent=b"u" * (number % 1000)))
+    assert len(lines._KNOWN) <= 1024
+    assert max(map(len, lines._KNOWN)) <= 256
 
 
 @pytest.mark.parametrize("line", [json_line, pretty_line, combined_line], ids=lambda line: line.__name__)
