@@ -11,7 +11,12 @@ import yaml
 from corsproxy.config.findings import Mark, Mistake
 from corsproxy.config.words import quoted
 
-__all__ = ["explain", "place_of", "unquoted_at"]
+__all__ = ["MAX_DEPTH", "TOO_DEEP", "explain", "place_of", "unquoted_at"]
+
+MAX_DEPTH = 32
+TOO_DEEP = Mistake(
+    "yaml-too-deep", f"nested deeper than {MAX_DEPTH} levels", "no key of this file needs that"
+)
 
 # None of these can start a plain scalar (YAML 1.1 §5.3); people write them where they mean the character.
 _NEED_QUOTES = frozenset("*&@`%")
@@ -45,6 +50,8 @@ def explain(text: str, error: Exception) -> Mistake:
     if not isinstance(error, yaml.MarkedYAMLError):
         return Mistake("yaml-syntax", "not valid YAML")
     problem = error.problem or ""
+    if "maximum nesting depth" in problem:  # libyaml looks ahead, and has a limit of its own: 1,000
+        return TOO_DEEP
     if _is_tab(text, error):
         return Mistake("yaml-tab", "a tab cannot indent YAML", "indent with spaces")
     if _is_left_open(error):

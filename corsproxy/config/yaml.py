@@ -14,7 +14,7 @@ import yaml
 from corsproxy.config.findings import Findings, Mark, Mistake, Place
 from corsproxy.config.problems import Path
 from corsproxy.config.scalars import resolve, trap_in
-from corsproxy.config.syntax import explain, place_of, unquoted_at
+from corsproxy.config.syntax import MAX_DEPTH, TOO_DEEP, explain, place_of, unquoted_at
 from corsproxy.config.words import quoted
 
 __all__ = ["MAX_BYTES", "Value", "read_yaml"]
@@ -22,7 +22,6 @@ __all__ = ["MAX_BYTES", "Value", "read_yaml"]
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 
 MAX_BYTES = 1024 * 1024
-_MAX_DEPTH = 32
 _MAX_REPAIRS = 20
 
 # libyaml reads ten times as fast; the pure reader gives the same events.
@@ -137,8 +136,8 @@ class _Reader:
     def _node(self, event: yaml.Event, path: Path, key: Mark | None = None) -> Value:
         """The value that starts with this event. Depth is bounded, so recursion is."""
         mark = _mark(event)
-        if len(path) > _MAX_DEPTH:
-            raise self._stop(mark, path[:8], _TOO_DEEP)
+        if len(path) > MAX_DEPTH:
+            raise self._stop(mark, path[:8], TOO_DEEP)
         self._findings.places[path] = Place(mark, key)
         self._refuse_extras(event, path)
         match event:
@@ -252,9 +251,6 @@ _NOT_A_MAPPING = Mistake(
 )
 _SEVERAL_DOCUMENTS = Mistake(
     "yaml-several-documents", "a second document starts here", "keep one document; remove the `---` line"
-)
-_TOO_DEEP = Mistake(
-    "yaml-too-deep", f"nested deeper than {_MAX_DEPTH} levels", "no key of this file needs that"
 )
 _MERGE_KEY = Mistake("yaml-merge-key", "the merge key '<<' is not used here", "to share keys use `extends`")
 _KEY_IS_NO_TEXT = Mistake("yaml-key", "a key must be plain text", "write `name: value`")
