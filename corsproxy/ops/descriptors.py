@@ -15,7 +15,7 @@ __all__ = ["fit_to_descriptors", "most_connections", "raise_descriptor_limit", "
 _log = logging.getLogger(__name__)
 
 # Listeners, log, event loop, clients of the admin listener, health checks, idle connections to upstreams.
-_FOR_THE_REST = 64
+_FOR_THE_REST = 80
 # A descriptor for itself, and one for the upstream; some are always idle.
 _PER_CLIENT = 1.9
 

@@ -7,8 +7,10 @@ Never: signals and exit codes (ops.process), what happens inside a request (prox
 import asyncio
 import logging
 import socket
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from corsproxy.config.table import Address, Table, Upstream
 from corsproxy.ops.certificates import ListenerCertificate
@@ -85,12 +87,12 @@ class Server:
         address = self.table.listen
         try:
             socks = bind(address) if self._socks is None else self._socks
-            self._listeners = [
-                await self._listen(self._clients, each)
-                for sock in socks
-                for each in (sock, *(sock.dup() for _ in range(_accepting(socks) - 1)))
-            ]
+            for sock in socks:
+                for each in (sock, *(sock.dup() for _ in range(_accepting(socks) - 1))):
+                    self._listeners.append(await self._listen(self._clients, each))
         except OSError as error:
+            for listener in self._listeners:
+                listener.close()
             self._clusters.close()
             raise ListenError(f"cannot listen on {address}: {reason_of(error)}") from error
         self.addresses = [address_of(sock) for sock in socks]
@@ -100,19 +102,23 @@ class Server:
 
     async def _listen(self, clients: ClientServer, sock: socket.socket) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-        if self._certificate is None:
-            return await create(clients, sock=sock, backlog=BACKLOG)
-        return await create(
-            clients,
-            sock=sock,
-            backlog=BACKLOG,
-            ssl=self._certificate.context,
-            # A handshake is to the connection what the head is to the request: both end a client that sends
-            # nothing.
-            ssl_handshake_timeout=self.table.timeouts.client_head,
-            ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,
-        )
+        options: dict[str, Any] = {"sock": sock, "backlog": BACKLOG}  # Any: arguments of two functions
+        create: Callable[..., Awaitable[asyncio.Server]] = loop.create_server
+        if sock.family == socket.AF_UNIX:
+            create = loop.create_unix_server
+            if sys.version_info >= (3, 13):
+                options["cleanup_socket"] = (
+                    False  # the path may be another process's by then, or for others, too
+                )
+        if self._certificate is not None:
+            options |= {
+                "ssl": self._certificate.context,
+                # A handshake is to the connection what the head is to the request: both end a client that
+                # sends nothing.
+                "ssl_handshake_timeout": self.table.timeouts.client_head,
+                "ssl_shutdown_timeout": _TLS_SHUTDOWN_SECONDS,
+            }
+        return await create(clients, **options)
 
     def swap(self, table: Table) -> None:
         """Serve by another table from the next request on, with the listener as it is.
@@ -155,13 +161,13 @@ class Server:
             await self._clients.let_in()  # closing the listener would reset them
         for listener in self._listeners:
             listener.close()
+        remove_own_socket(self.table.listen, self._socket_inode)  # now: from here on another may stand there
         if self._certificate is not None:
             self._certificate.close()
         if self._clients is not None:
             await self._clients.shutdown(self.table.drain.timeout)
         self._clusters.close()
         self._resolver.close()
-        remove_own_socket(self.table.listen, self._socket_inode)
 
     def abort(self) -> None:
         """End everything now, finished or not."""

@@ -267,10 +267,10 @@ class Supervisor(ConfiguredPlane):
         for worker in self._workers:
             for sock in worker.socks:
                 sock.close()
+        remove_own_socket(self.table.listen, self._inode)  # now: from here on another may stand there
         await asyncio.gather(*map(self._end, self._workers))
         for task in list(self._tasks):
             task.cancel()
-        remove_own_socket(self.table.listen, self._inode)
 
     async def _end(self, worker: Worker) -> None:
         patience = self.table.drain.timeout + _END_SECONDS

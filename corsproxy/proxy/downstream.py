@@ -32,7 +32,7 @@ _LINGER_SECONDS = 2.0
 _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
 _TURNS_TO_ARRIVE = 5
-_QUEUE_TURNS = 1000
+_QUEUE_SECONDS = 0.5
 _MOST_HELD = 64 * 1024  # bytes of responses until the end of the turn
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
 
@@ -69,11 +69,11 @@ class ClientServer(web.Server):
 
     async def let_in(self) -> None:
         """Accept those who wait in the listener's queue, however many turns of the loop that takes."""
-        for _ in range(_QUEUE_TURNS):  # others may come without end
+        until = self._loop.time() + _QUEUE_SECONDS  # others may come without end
+        before = -1
+        while self._accepted != before and self._loop.time() < until:
             before = self._accepted
             await turns()
-            if self._accepted == before:
-                break
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """Let every connection finish its exchange, and cut those that have not within `timeout` seconds."""
@@ -99,7 +99,11 @@ async def turns() -> None:
 
 def _send_held(clients: "list[Downstream]") -> None:
     for client in clients:
-        client.send_held()
+        try:
+            client.send_held()
+        except Exception:  # noqa: BLE001 - a mistake of ours may cost this client, and nobody else
+            _log.exception("internal error; the connection is closed")
+            client.abandon()
 
 
 async def _never_called(request: web.BaseRequest) -> web.StreamResponse:

@@ -8,6 +8,7 @@ Never: deciding about CORS or routes; formatting of the record.
 import asyncio
 import time
 from typing import Protocol as Shape
+from typing import cast
 
 from corsproxy.http.faults import (
     BODY_TOO_LARGE,
@@ -176,16 +177,16 @@ class Forward:
         if self._pool is not None:
             self.exchange.endpoint = self._pool.name
         self.exchange.address = connection.address
-        request = self.request
+        request, client = self.request, self.client
+        client.resume_upload()  # before the write, which may pause it again
+        self._arm()
         connection.send(
             self,
             self._first,
+            is_whole=client.request_complete,
             head_only=request.method == b"HEAD",
             may_switch=bool(request.upgrade),
         )
-        client = self.client
-        client.resume_upload()
-        self._arm()
 
     def _arm(self) -> None:
         timeouts = self.service.route.timeouts
@@ -226,7 +227,7 @@ class Forward:
             return
         self._first = b""  # the upstream has had more than that: no retry from here on
         if not connection.complete:
-            connection.write(body)
+            connection.transport.write(body)
         self._arm()
 
     def on_client_gone(self) -> None:
@@ -330,11 +331,10 @@ class Forward:
             self._fail(fault)
 
     def on_unsent(self, held: bytes) -> None:
-        """The kept connection had ended, or spoken unasked: another, which is no retry."""
+        """The kept connection had ended, or spoken unasked: another one, which is no retry."""
         self._connection = None
         self._first = held
-        if self._pool is not None:
-            self._connect(self._pool)
+        self._connect(cast(Pool, self._pool))  # it has one for as long as it waits
 
     def _may_retry(self, connection: Connection) -> bool:
         """True when a kept connection proved stale and the request can be sent again (RFC 9110 §9.2.2)."""

@@ -71,7 +71,7 @@ class Tunnel:
     def on_client_data(self, data: bytes) -> None:
         """Bytes from the client."""
         self.received_bytes += len(data)
-        self._connection.write(data)
+        self._connection.transport.write(data)
         self._client.arm(self._idle)
 
     def on_client_eof(self) -> bool:

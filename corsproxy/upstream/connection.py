@@ -78,7 +78,10 @@ class Owner(Shape):
         """The connection is free for another request."""
 
     def hold(self, connection: "Connection") -> None:
-        """The connection has a request to send: at the end of this turn, call `send_held`, or `renounce`."""
+        """The connection has a request to send at the end of this turn: call `send_held`, or `renounce`."""
+
+    def hold_no_longer(self, connection: "Connection") -> None:
+        """The same, but now."""
 
 
 class _ExcessError(Exception):
@@ -112,7 +115,7 @@ class Connection(asyncio.Protocol):
         "fields",
         "has_head",
         "held",
-        "is_kept",
+        "is_tls",
         "reason",
         "requests",
         "reusable",
@@ -121,6 +124,7 @@ class Connection(asyncio.Protocol):
         "trailers",
         "transport",
         "untouched",
+        "was_idle",
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -130,7 +134,8 @@ class Connection(asyncio.Protocol):
         self._pump: Switched | None = None
         self.held = b""  # a request that is sent at the end of this turn
         self.descriptor = -1
-        self.is_kept = False  # it has been idle
+        self.was_idle = False  # it has been, at least once
+        self.is_tls = False
         self._ended = False  # the endpoint said that it sends no more
         self.transport: asyncio.Transport
         self.address = ""  # which address of a named host it is; set by the owner
@@ -159,27 +164,26 @@ class Connection(asyncio.Protocol):
 
     # What the proxy asks of it
 
-    def send(self, receiver: Receiver, data: bytes, *, head_only: bool, may_switch: bool) -> None:
+    def send(
+        self, receiver: Receiver, data: bytes, *, is_whole: bool, head_only: bool, may_switch: bool
+    ) -> None:
         """Send a request, or its beginning; the response goes to the receiver.
 
+        is_whole: nothing more of the request follows, so that it may wait for the end of the turn.
         head_only: the request is a HEAD, whose response has no body whatever its fields say (RFC 9112 §6.3).
         may_switch: the request asks for another protocol, so 101 is an answer to it.
         """
         self._receiver = receiver
         self._reset(head_only=head_only, may_switch=may_switch)
         self.requests += 1
-        if self.is_kept:  # what came meanwhile, an end or bytes that nobody asked for, shows until then
-            self.held = data
+        if not self.was_idle:
+            self.transport.write(data)
+            return
+        self.held = data  # what came meanwhile, an end or bytes that nobody asked for, shows until it is sent
+        if is_whole:
             self._owner.hold(self)
         else:
-            self.transport.write(data)
-
-    def write(self, data: bytes) -> None:
-        """Send more of the request, or of what follows a switch."""
-        if self.held:
-            self.held += data
-        else:
-            self.transport.write(data)
+            self._owner.hold_no_longer(self)
 
     def send_held(self) -> None:
         """The turn is over, and the connection is sound."""
@@ -242,6 +246,7 @@ class Connection(asyncio.Protocol):
         """The endpoint accepted."""
         self.transport = cast(asyncio.Transport, transport)
         self.descriptor = transport.get_extra_info("socket").fileno()
+        self.is_tls = transport.get_extra_info("sslcontext") is not None
         self._owner.made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -53,7 +53,7 @@ class Prober:
                 raise
             return _words(fault_of(error, ""))
         try:
-            connection.send(answer, self._request, head_only=False, may_switch=False)
+            connection.send(answer, self._request, is_whole=True, head_only=False, may_switch=False)
             return await answer.outcome
         finally:
             connection.close()
@@ -78,6 +78,9 @@ class _Answer:
         """Never called: the connection is new."""
 
     def hold(self, connection: Connection) -> None:
+        """Never called: the connection is new."""
+
+    def hold_no_longer(self, connection: Connection) -> None:
         """Never called: the connection is new."""
 
     def _settle(self, outcome: str) -> None:

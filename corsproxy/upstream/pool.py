@@ -6,6 +6,7 @@ Never: choosing among endpoints, retrying, responses.
 """
 
 import asyncio
+import logging
 import select
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from corsproxy.upstream.resolve import Resolver
 from corsproxy.upstream.tls import ClientTls
 
 __all__ = ["Pool"]
+
+_log = logging.getLogger(__name__)
 
 # Long enough to be worth keeping. Many servers close earlier (Node after 5 s): that is noticed when it
 # happens, or at the latest when the connection is taken.
@@ -163,7 +166,7 @@ class Pool:
 
     def keep(self, connection: Connection) -> None:
         """Take a connection back for the next request."""
-        connection.is_kept = True
+        connection.was_idle = True
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -178,6 +181,10 @@ class Pool:
     def hold(self, connection: Connection) -> None:
         """Let it send its request at the end of this turn."""
         self.outbox.add(connection)
+
+    def hold_no_longer(self, connection: Connection) -> None:
+        """Let it send its request now."""
+        _send_held([connection])
 
     def forget(self, connection: Connection) -> None:
         """A connection was closed, by whom ever."""
@@ -237,9 +244,17 @@ def _send_held(connections: list[Connection]) -> None:
             register(connection.descriptor, select.POLLIN)
     spoken = {descriptor for descriptor, _ in poller.poll(0)}
     for connection in connections:
-        if connection.held and connection.descriptor not in spoken:
-            connection.send_held()
-    if spoken:
-        for connection in connections:
-            if connection.held:
-                connection.renounce()
+        if connection.held and connection.descriptor not in spoken and not _has_lost_socket(connection):
+            try:
+                connection.send_held()
+            except Exception:  # noqa: BLE001 - a mistake of ours may cost this exchange, and nobody else's
+                _log.exception("internal error; the connection to %s is closed", connection.address)
+                connection.transport.abort()
+    for connection in connections:
+        if connection.held:
+            connection.renounce()
+
+
+def _has_lost_socket(connection: Connection) -> bool:
+    """TLS on uvloop: the socket is closed, and its number free, a turn before the connection hears of it."""
+    return connection.is_tls and connection.transport.get_extra_info("socket") is None

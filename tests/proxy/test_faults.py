@@ -450,11 +450,11 @@ async def test_47_what_comes_until_a_request_is_sent_is_no_response_to_it(
     taken = pool.take()
     assert taken is kept
     asker = Asker()
-    kept.send(asker, method + b" / HTTP/1.1\r\n\r\n", head_only=False, may_switch=False)
-    kept.write(b"more of it")
+    request = method + b" / HTTP/1.1\r\n\r\n"
+    kept.send(asker, request, is_whole=True, head_only=False, may_switch=False)
     come(theirs, kept)
     async with asyncio.timeout(PATIENCE):
-        assert await asker.unsent == method + b" / HTTP/1.1\r\n\r\nmore of it"
+        assert await asker.unsent == request
         with theirs, contextlib.suppress(ConnectionResetError):  # what it sent was not read
             assert await asyncio.get_running_loop().sock_recv(theirs, 100) == b""
     assert (kept.transport.is_closing(), pool.open_count) == (True, 0)

@@ -482,3 +482,44 @@ async def test_a_client_that_asks_on_and_reads_nothing_is_not_read_any_more() ->
                 await asyncio.sleep(0)
             assert sent < most
             client.setblocking(True)
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["new", "kept"])
+async def test_an_upload_waits_for_an_upstream_that_does_not_read(
+    is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the first write is more than the system takes, and the connection is a new one."""
+    seen = asyncio.Event()
+    made = Connection.connection_made
+
+    def made_with_little_room(connection: Connection, transport: asyncio.BaseTransport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        made(connection, transport)
+
+    monkeypatch.setattr(Connection, "connection_made", made_with_little_room)
+
+    async def behave(server: Upstream, wire: Wire) -> None:
+        if is_kept:
+            await server.request(wire)
+            await wire.send(ok())
+        await wire.head()
+        seen.set()
+        await asyncio.Event().wait()
+
+    most = 64 * 1024 * 1024
+    head = get("/", ORIGIN, f"Content-Length: {2 * most}", method="POST")
+    async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
+        if is_kept:
+            await ask(front.address, get("/", ORIGIN))
+        with socket.create_connection((front.address.host, front.address.port)) as client:
+            client.sendall(head)
+            client.setblocking(False)
+            sent, waited, piece = 0, 0, bytes(1024 * 1024)
+            while sent < most and waited < 100:
+                try:
+                    sent += client.send(piece)
+                    waited = 0
+                except BlockingIOError:
+                    waited += 1
+                    await asyncio.sleep(0.001 if seen.is_set() else 0)
+        assert sent < most

@@ -22,6 +22,7 @@ class Owner:
     def forget(self, connection: Connection) -> None: ...
     def keep(self, connection: Connection) -> None: ...
     def hold(self, connection: Connection) -> None: ...
+    def hold_no_longer(self, connection: Connection) -> None: ...
 
 
 class Receiver:
@@ -73,7 +74,7 @@ class Outcome:
 def read(transport: Transport, pieces: Sequence[bytes]) -> tuple[Outcome, Connection]:
     connection, receiver = Connection(Owner()), Receiver()
     connection.connection_made(transport)
-    connection.send(receiver, b"", head_only=False, may_switch=False)
+    connection.send(receiver, b"", is_whole=True, head_only=False, may_switch=False)
     for piece in pieces:
         connection.data_received(piece)
     return (
@@ -125,6 +126,6 @@ def test_after_a_long_body_the_connection_reads_the_next_response(transport: Tra
     outcome, connection = read(transport, [LENGTH[:60], LENGTH[60:70], LENGTH[70:]])
     assert outcome.reusable
     second = Receiver()
-    connection.send(second, b"", head_only=False, may_switch=False)
+    connection.send(second, b"", is_whole=True, head_only=False, may_switch=False)
     connection.data_received(LENGTH.replace(b"200", b"201"))
     assert (connection.status, second.body, connection.reusable) == (201, bytes(range(40)), True)
