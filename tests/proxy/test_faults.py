@@ -8,6 +8,7 @@ RFC section.
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -458,6 +459,45 @@ async def test_47_what_comes_until_a_request_is_sent_is_no_response_to_it(
         with theirs, contextlib.suppress(ConnectionResetError):  # what it sent was not read
             assert await asyncio.get_running_loop().sock_recv(theirs, 100) == b""
     assert (kept.transport.is_closing(), pool.open_count) == (True, 0)
+
+
+@pytest.mark.parametrize("what", ["bytes", "an end"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["before the request", "after the request"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_47_what_comes_in_one_turn_with_a_request_sends_it_by_another_connection(
+    what: str, is_first: bool, method: str
+) -> None:
+    wires: list[Wire] = []
+
+    async def behave(server: Upstream, wire: Wire) -> None:
+        wires.append(wire)
+        while True:
+            await server.request(wire)
+            await wire.send(ok(b"mine"))
+
+    async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
+        client = await front.dial()
+        await client.send(get("/1"))
+        await client.message()
+        body = b"body" if method == "POST" else b""
+        request = get("/2", f"Content-Length: {len(body)}", method=method) + body
+        theirs = wires[0].writer.get_extra_info("socket")
+
+        def intrude() -> None:
+            if what == "bytes":
+                os.write(theirs.fileno(), INTRUDER)
+            else:
+                with socket.socket(fileno=os.dup(theirs.fileno())) as same:
+                    same.shutdown(socket.SHUT_WR)
+
+        if is_first:
+            intrude()
+        os.write(client.writer.get_extra_info("socket").fileno(), request)
+        if not is_first:
+            intrude()
+        answer = await client.message()
+        assert (answer.status, answer.body, answer.one("X-Intruder")) == (200, b"mine", None)
+        assert legacy.connections == 2
 
 
 async def test_40_a_body_where_none_may_be_is_not_the_next_response() -> None:
