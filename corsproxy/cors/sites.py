@@ -24,9 +24,8 @@ PRIVATE = b"(private network)"
 def _suffixes(top: str, *, icann_only: bool) -> PublicSuffixList:
     """The part of the list under one top-level domain, in ASCII. The whole of it takes 40 ms to read."""
     ends = _in_unicode(top).encode("utf-8")
-    with Path(PSLFILE).open(
-        "rb"
-    ) as lines:  # a comment, which may end a section, or a rule (publicsuffix.org/list)
+    # A line is a comment, which may begin or end a section, or a rule (publicsuffix.org/list).
+    with Path(PSLFILE).open("rb") as lines:
         under = [line for line in lines if line.startswith(b"//") or line.strip().endswith(ends)]
     return PublicSuffixList(under, only_icann=icann_only)
 
