@@ -88,7 +88,8 @@ class Server:
         try:
             socks = bind(address) if self._socks is None else self._socks
             for sock in socks:
-                for each in (sock, *(sock.dup() for _ in range(_accepting(socks) - 1))):
+                for number in range(_descriptors_for(len(socks))):
+                    each = sock.dup() if number else sock
                     self._listeners.append(await self._listen(self._clients, each))
         except OSError as error:
             for listener in self._listeners:
@@ -106,10 +107,8 @@ class Server:
         create: Callable[..., Awaitable[asyncio.Server]] = loop.create_server
         if sock.family == socket.AF_UNIX:
             create = loop.create_unix_server
-            if sys.version_info >= (3, 13):
-                options["cleanup_socket"] = (
-                    False  # the path may be another process's by then, or for others, too
-                )
+            if sys.version_info >= (3, 13):  # by then the path may be another process's, or in use by workers
+                options["cleanup_socket"] = False
         if self._certificate is not None:
             options |= {
                 "ssl": self._certificate.context,
@@ -196,12 +195,14 @@ class Server:
         )
 
 
-def _accepting(socks: Sequence[socket.socket]) -> int:
-    """By how many descriptors to accept from each socket: by each, uvloop accepts one connection a turn of
-    the loop, and a turn of its own costs a new connection 30 of 97 µs. asyncio accepts all that wait.
+def _descriptors_for(sockets: int) -> int:
+    """By how many descriptors to accept from each of so many sockets.
+
+    By each, uvloop accepts one connection a turn of the loop, and a turn of its own costs a new connection 30 of
+    97 µs. asyncio accepts all that wait.
     """
     is_uvloop = type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"
-    return max(_ACCEPTS_A_TURN // len(socks), 1) if is_uvloop else 1
+    return max(_ACCEPTS_A_TURN // sockets, 1) if is_uvloop else 1
 
 
 def _upstreams(table: Table) -> list[Upstream]:

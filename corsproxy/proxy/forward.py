@@ -301,11 +301,9 @@ class Forward:
             out = [out[0] + out[1]]  # one system call; the copy is cheaper than a vector
         if len(out) > 1:
             client.write_pieces(out)
-        elif not out:
-            pass
-        elif complete:
+        elif out and complete:
             client.write_last(out[0])
-        else:
+        elif out:
             client.write(out[0])
         if complete:
             self._finish(connection)
