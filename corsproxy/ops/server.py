@@ -198,8 +198,8 @@ class Server:
 def _descriptors_for(sockets: int) -> int:
     """By how many descriptors to accept from each of so many sockets.
 
-    By each, uvloop accepts one connection a turn of the loop, and a turn of its own costs a new connection 30 of
-    97 µs. asyncio accepts all that wait.
+    By each, uvloop accepts one connection a turn of the loop, and a turn of its own costs a new connection 30
+    of 97 µs. asyncio accepts all that wait.
     """
     is_uvloop = type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"
     return max(_ACCEPTS_A_TURN // sockets, 1) if is_uvloop else 1
