@@ -245,3 +245,25 @@ async def test_a_turn_of_the_loop_is_shared_by_several_new_connections() -> None
         assert front.server.connections == 32
         for client in clients:
             client.close()
+
+
+async def test_the_unix_socket_of_a_successor_stays(tmp_path: Path) -> None:
+    """The path is free as soon as nobody is accepted there any more, and from then on another's."""
+    address, held = Address(path=str(tmp_path / "proxy.sock")), Held()
+    async with upstream(held.behave) as legacy:
+        first, second = (Server(table(legacy.port, address)) for _ in range(2))
+        await first.start()
+        wire = await dial(address)
+        await wire.send(get("/", f"Origin: {APP}"))
+        await legacy.asked.wait()
+        stopping = asyncio.ensure_future(first.stop())
+        await turns()
+        assert not is_there(address.path)
+        await second.start()
+        held.release.set()
+        assert (await wire.message()).body == b"in full"
+        await wire.close()
+        await stopping
+        assert (await ask(address, get("/", f"Origin: {APP}"))).body == b"in full"
+        await second.stop()
+        assert not is_there(address.path)
