@@ -48,9 +48,9 @@ _VERBS = {
 
 @contextmanager
 def _quick_imports() -> Iterator[None]:
-    """Import without what takes a fifth of a start and serves nobody here."""
+    """Import without what takes a good part of a start and serves nobody here."""
     # aiohttp reads the system's authorities as it is imported, twice, for a client that nobody here uses over
-    # TLS: 35 ms. OpenSSL looks for them where these two say. Those that upstreams need are read later.
+    # TLS: 20 to 40 ms. OpenSSL looks for them where these two say. Those that upstreams need are read later.
     elsewhere = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
     os.environ.update(dict.fromkeys(elsewhere, os.devnull))
     gc.disable()  # nothing that is imported is garbage

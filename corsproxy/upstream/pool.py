@@ -244,15 +244,16 @@ def _send_held(connections: list[Connection]) -> None:
             register(connection.descriptor, select.POLLIN)
     spoken = {descriptor for descriptor, _ in poller.poll(0)}
     for connection in connections:
-        if connection.held and connection.descriptor not in spoken and not _has_lost_socket(connection):
-            try:
+        if not connection.held:
+            continue
+        try:
+            if connection.descriptor in spoken or _has_lost_socket(connection):
+                connection.renounce()
+            else:
                 connection.send_held()
-            except Exception:  # noqa: BLE001 - a mistake of ours may cost this exchange, and nobody else's
-                _log.exception("internal error; the connection to %s is closed", connection.address)
-                connection.transport.abort()
-    for connection in connections:
-        if connection.held:
-            connection.renounce()
+        except Exception:  # noqa: BLE001 - a mistake of ours may cost this exchange, and nobody else's
+            _log.exception("internal error; the connection to %s is closed", connection.address)
+            connection.transport.abort()
 
 
 def _has_lost_socket(connection: Connection) -> bool:
