@@ -58,6 +58,7 @@ class Load:
     generator: Generator = "wrk"
     connections: int = CONNECTIONS
     edition: Edition = PLAIN
+    lasts: int = 1  # times as long as most: it takes longer to see what happens seldom
     unit: str = "request"  # what CPU time is divided by
     is_preflight: bool = False  # then the proxy answers and the upstream must never see it
     varies: bool = False  # a thousand different origins, methods and asked headers in turn
@@ -158,7 +159,13 @@ ALL_LOADS = (
         unit="message",
     ),
     Load("connect", "GET, 1 KiB, a new connection each", fields={**ORIGIN_FIELD, "Connection": "close"}),
-    Load("latency", "GET, 1 KiB, at half the rate the proxy can do", fields=ORIGIN_FIELD, generator="paced"),
+    Load(
+        "latency",
+        "GET, 1 KiB, at half the rate the proxy can do",
+        fields=ORIGIN_FIELD,
+        generator="paced",
+        lasts=3,
+    ),
     Load("tls", "GET, 1 KiB, TLS to the client", fields=ORIGIN_FIELD, edition=TLS),
     Load("secure", "GET, 1 KiB, TLS to the upstream", fields=ORIGIN_FIELD, edition=SECURE),
     Load("get-logged", "GET, 1 KiB, access log on", fields=ORIGIN_FIELD, edition=LOGGED),

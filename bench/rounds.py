@@ -97,9 +97,10 @@ def takes(peer: Peer, load: Load) -> bool:
 
 def seconds_needed(plan: Plan) -> float:
     """How long the plan takes, about."""
-    samples = sum(takes(peer, load) for peer in plan.peers for load in plan.loads)
+    loads = [load for peer in plan.peers for load in plan.loads if takes(peer, load)]
     starts = len(plan.peers) * len(plan.editions)
-    return samples * (plan.rounds * (plan.seconds + 0.4) + WARM_UP_SECONDS) + starts * START_SECONDS
+    each_round = sum(load.lasts * plan.seconds + 0.4 for load in loads)
+    return plan.rounds * each_round + len(loads) * WARM_UP_SECONDS + starts * START_SECONDS
 
 
 def find_generators(cores: Cores) -> Generators:
@@ -215,7 +216,8 @@ def take_sample(here: Stage, peer: Running, load: Load, number: int) -> None:
     """One more sample, or one proxy less. Raises ProcessEndedError when it is the upstream that ended."""
     rate = here.rates.get(peer.name, 0.0)
     try:
-        sample = measure(here.generators, here.upstream, peer, load, here.plan.seconds, number, rate)
+        seconds = load.lasts * here.plan.seconds
+        sample = measure(here.generators, here.upstream, peer, load, seconds, number, rate)
     except TROUBLE as trouble:
         here.upstream.process.require_alive()
         leave_out(here, f"{peer.name}, {load.name}", f"round {number}: {trouble}")

@@ -19,6 +19,7 @@ from bench.running import Running, running
 __all__ = ["ROUNDS", "Workers", "measure_workers", "speed_up"]
 
 ROUNDS = 3
+LASTS = 5  # times as long as a round: it takes some seconds until each has its share of the connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def measure_workers(
     apart = Generators(generators.wrk, usable - pair) if has_room else generators
     with ExitStack() as stack:
         proxies = [start(stack, scratch, pair, upstream, count) for count in (1, 2)]
-        rounds = [[send(apart, proxy, upstream, seconds) for proxy in proxies] for _ in range(ROUNDS)]
+        rounds = [[send(apart, proxy, upstream, LASTS * seconds) for proxy in proxies] for _ in range(ROUNDS)]
     ratios = [
         (two.requests / two.seconds) / (one.requests / one.seconds) if has_room else speed_up(one, two)
         for one, two in rounds

@@ -154,6 +154,11 @@ class Server:
         if self._clients is not None:
             self._clients.drain()
 
+    def ease(self, most: int) -> None:
+        """Let some connections end with their next exchange, so that no more than `most` stay."""
+        if self._clients is not None:
+            self._clients.ease(most)
+
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight within `drain.timeout`, then end the rest."""
         if self._clients is not None:

@@ -26,7 +26,7 @@ from corsproxy.ops.snapshot import Readings, Snapshot
 from corsproxy.ops.sockets import address_of, bind_shared, inode_of, reason_of, remove_own_socket
 from corsproxy.ops.writer import LineWriter
 
-__all__ = ["Supervisor", "worker_count"]
+__all__ = ["Supervisor", "share_of_each", "worker_count"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ _HUNG_SECONDS = 30.0  # without an answer: the event loop of that worker stands 
 _GOOD_SECONDS = 10.0  # one that lived for less counts as a failure
 _LONGEST_WAIT = 30.0  # before another attempt
 _END_SECONDS = 5.0  # beyond drain.timeout; then it is killed
-_DRAIN: Message = {"ask": "drain", "id": 0}  # nobody waits for the answer
+_NO_ID = 0  # nobody waits for the answer
+_DRAIN: Message = {"ask": "drain", "id": _NO_ID}
 
 
 def worker_count(table: Table) -> int:
@@ -45,6 +46,12 @@ def worker_count(table: Table) -> int:
     if table.workers:
         return table.workers
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_of_each(connections: Sequence[int]) -> int:
+    """How many connections a worker may have, of all that they have; of many, some more than its part."""
+    part = -(-sum(connections) // max(len(connections), 1))
+    return part + part // 50
 
 
 class Worker:
@@ -246,6 +253,21 @@ class Supervisor(ConfiguredPlane):
                 if worker.channel is not None and now - worker.heard_at > _HUNG_SECONDS:
                     _log.error("worker %d gives no answer; it is ended", worker.number)
                     _kill(worker)
+            self._even_out()
+
+    def _even_out(self) -> None:
+        """Let clients of workers with more connections than their share come back, perhaps to another.
+
+        The kernel deals new connections by a hash and not by who has how many, and never anew.
+        """
+        serving = [worker for worker in self._workers if worker.channel is not None]
+        counts = [worker.last.readings.connections for worker in serving]
+        most = share_of_each(counts)
+        if self.state.draining:
+            return  # all of them move on
+        for worker, count in zip(serving, counts, strict=True):
+            if count > most and worker.channel is not None:
+                worker.channel.tell({"ask": "ease", "id": _NO_ID, "most": most})
 
     def drain(self) -> None:
         """Go on serving, but ask clients to move on."""

@@ -48,6 +48,8 @@ class Worker:
                 return self._at_work().snapshot().as_json()
             case "drain":
                 self._at_work().server.drain()
+            case "ease":
+                self._at_work().server.ease(question["most"])
             case "stop":
                 await self._at_work().stop()
                 self.ended.set()

@@ -10,6 +10,7 @@ import logging
 import math
 import socket
 import struct
+from itertools import chain, islice
 from typing import cast
 
 from aiohttp import web
@@ -33,6 +34,7 @@ _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
 _TURNS_TO_ARRIVE = 5
 _QUEUE_SECONDS = 0.5
+_EASED_AT_ONCE = 8  # connections, where a tenth is less
 _MOST_HELD = 64 * 1024  # bytes of responses until the end of the turn
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
 
@@ -45,6 +47,7 @@ class ClientServer(web.Server):
         self._service = service
         self._draining = False
         self._accepted = 0
+        self._eased: set[Downstream] = set()  # that `ease` has let go, and that are still open
         self.outbox = Outbox(_send_held)  # of responses in full
 
     def __call__(self) -> "Downstream":
@@ -66,6 +69,26 @@ class ClientServer(web.Server):
         self._draining = True
         for client in self._connections:
             cast(Downstream, client).retire()
+
+    def ease(self, most: int) -> None:
+        """Let connections end with their next exchange until no more than `most` stay.
+
+        Their clients come back, perhaps to another process. First those that ask for something now, for they
+        are the load. Of many, a tenth at a time, for each has to connect again.
+        """
+        clients = cast("list[Downstream]", list(self._connections))
+        staying = len(clients) - len(self._eased)
+        number = max(min(staying - most, max(len(clients) // 10, _EASED_AT_ONCE)), 0)
+        asking = (each for each in clients if each.work is not None and not each.work.is_answered)
+        idle = (each for each in clients if each.work is None)
+        for client in islice((each for each in chain(asking, idle) if each not in self._eased), number):
+            client.retire()
+            self._eased.add(client)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """A connection is closed."""
+        super().connection_lost(handler, exc)
+        self._eased.discard(cast(Downstream, handler))
 
     async def let_in(self) -> None:
         """Accept those who wait in the listener's queue, however many turns of the loop that takes."""

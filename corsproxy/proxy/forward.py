@@ -54,7 +54,6 @@ class Forward:
     """The work of one client connection while its request is with an upstream."""
 
     __slots__ = (
-        "_answered",
         "_connection",
         "_first",
         "_framing",
@@ -68,6 +67,7 @@ class Forward:
         "_tried",
         "client",
         "exchange",
+        "is_answered",
         "ready",
         "request",
         "service",
@@ -92,7 +92,7 @@ class Forward:
         self._opening: asyncio.Task[None] | None = None
         self._first = b""  # the request, as far as it was there when it was sent
         self._framing = Framing.NONE  # of the response towards the client
-        self._answered = False  # the head of the response is out
+        self.is_answered = False  # the head of the response is out
         self._received = 0  # bytes of the request body so far
         self._reused = False
         self._retries = service.route.upstream.retries
@@ -194,7 +194,7 @@ class Forward:
 
     def _awaits_response(self) -> bool:
         """True when it is the upstream's turn: it has the request, or the client waits for a 100."""
-        if self._answered:
+        if self.is_answered:
             return False
         return self.client.request_complete or (self.request.expects and not self._received)
 
@@ -235,7 +235,7 @@ class Forward:
         self._drop_upstream()
         self._leave(CLIENT_GONE)
         self.exchange.fault = CLIENT_GONE
-        if not self._answered:
+        if not self.is_answered:
             self.exchange.status = CLIENT_GONE.status
         self._outcome.on_forwarded(self)
 
@@ -253,7 +253,7 @@ class Forward:
         """Somebody took too long: name who."""
         if self._connection is None:
             self._fail(RESPONSE_TIMEOUT)
-        elif self._answered:
+        elif self.is_answered:
             self._fail(CLIENT_TIMEOUT if self.client.is_choked else UPSTREAM_STALLED)
         elif self._awaits_response():
             self._fail(RESPONSE_TIMEOUT)
@@ -280,7 +280,7 @@ class Forward:
     def on_response(self, connection: Connection) -> None:
         """Head, body pieces and end, as they come; all of a small response leaves in one write."""
         out: list[bytes] = []
-        if not self._answered:
+        if not self.is_answered:
             if connection.switched:
                 self._switch(connection)
                 return
@@ -317,7 +317,7 @@ class Forward:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if at_end and self._answered and self._upstream_framing(connection) == Framing.CLOSE:
+        if at_end and self.is_answered and self._upstream_framing(connection) == Framing.CLOSE:
             if self._framing == Framing.CHUNKED:
                 self.client.write(b"0\r\n\r\n")
             self._end()
@@ -361,7 +361,7 @@ class Forward:
             self._fail(UPSTREAM_PROTOCOL.because("a switch to a protocol that was not asked for"))
             return
         self._connection = None
-        self._answered = True
+        self.is_answered = True
         self.exchange.status = 101
         self.exchange.responded = time.monotonic()
         self.exchange.stripped = head.cors_stripped
@@ -414,7 +414,7 @@ class Forward:
                 framing = Framing.CHUNKED
                 lines.append(b"Transfer-Encoding: chunked")
         self._framing = framing
-        self._answered = True
+        self.is_answered = True
         self.exchange.status = connection.status
         self.exchange.responded = now
         self.exchange.stripped = head.cors_stripped
@@ -465,7 +465,7 @@ class Forward:
         self._drop_upstream()
         self._leave(fault)
         self.exchange.fault = fault
-        if self._answered:
+        if self.is_answered:
             self._outcome.on_forwarded(self)
             self.client.cut()
         else:

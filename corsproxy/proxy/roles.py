@@ -23,6 +23,10 @@ __all__ = ["Pump", "Service", "Settings", "Work"]
 class Work(Shape):
     """What is under way for a connection's current request."""
 
+    @property
+    def is_answered(self) -> bool:
+        """True once the head of the response is out, and can no longer say that the connection ends."""
+
     def on_request_body(self) -> None:
         """More of the body, or its end (`Downstream.take_body`, `request_complete`)."""
 

@@ -31,6 +31,8 @@ class Tunnel:
         "sent_bytes",
     )
 
+    is_answered = True
+
     def __init__(
         self,
         client: Downstream,

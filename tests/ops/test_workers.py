@@ -20,12 +20,12 @@ from corsproxy.config.table import Address
 from corsproxy.ops import supervisor as supervisor_module
 from corsproxy.ops.configuration import Source, load_source
 from corsproxy.ops.snapshot import Readings
-from corsproxy.ops.supervisor import Supervisor
+from corsproxy.ops.supervisor import Supervisor, share_of_each
 from corsproxy.ops.writer import LineWriter
 from tests.certificates import client_context, dial_tls, files_of
 from tests.ops.planes import FakePlane, admin
 from tests.ops.process import Process, holder, is_running, running, until
-from tests.wire import Message, Upstream, Wire, answers, ask, get, ok, upstream
+from tests.wire import Message, Upstream, Wire, answers, ask, dial, get, ok, upstream
 
 APP = "Origin: https://app.example.com"
 
@@ -571,6 +571,63 @@ async def test_the_same_text_reaches_all_too_for_its_certificates_may_be_others(
             monkeypatch.setattr(channel, "ask", note)
         assert (await plane.reload()).ok
         assert sorted(loaded) == [1, 2]
+
+
+def connections_of(plane: Supervisor) -> list[int]:
+    """How many each worker had when it was asked last."""
+    return [worker.last.readings.connections for worker in plane._workers]
+
+
+async def on_the_first(plane: Supervisor, count: int) -> list[Wire]:
+    """So many connections, all of them the first worker's."""
+    pids = pids_of(plane)
+    found: list[Wire] = []
+    while len(found) < count:
+        wire = await dial(plane.addresses[0])
+        await wire.send(get("/"))
+        await wire.message()
+        port = wire.writer.get_extra_info("sockname")[1]
+        if holder(plane.addresses[0], port, pids) == pids[0]:
+            found.append(wire)
+        else:
+            await wire.close()
+    return found
+
+
+async def keep_asking(plane: Supervisor, wire: Wire) -> None:
+    """As a client with keep-alive does, until it is cancelled: it connects anew when it is told to."""
+    try:
+        while True:
+            await wire.send(get("/"))
+            answer = await wire.message()
+            assert answer.status == 200
+            if answer.one("Connection") == "close":
+                await wire.close()
+                wire = await dial(plane.addresses[0])
+    finally:
+        await wire.close()
+
+
+async def test_who_has_more_than_its_share_lets_clients_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor(tmp_path, monkeypatch) as (plane, _):
+        clients = [asyncio.create_task(keep_asking(plane, wire)) for wire in await on_the_first(plane, 12)]
+        await until(lambda: connections_of(plane) == [6, 6], "they stay where they were")
+        assert not any(client.done() for client in clients)
+        for client in clients:
+            client.cancel()
+        assert {type(end) for end in await asyncio.gather(*clients, return_exceptions=True)} == {
+            asyncio.CancelledError
+        }
+
+
+@pytest.mark.parametrize(
+    ("counts", "share"),
+    [([], 0), ([0, 0], 0), ([2, 0], 1), ([3, 0], 2), ([36, 28], 32), ([64, 0, 0], 22), ([4900, 5100], 5100)],
+)
+def test_the_share_of_each_is_its_part_and_of_many_a_little_more(counts: list[int], share: int) -> None:
+    assert share_of_each(counts) == share
 
 
 async def test_no_counter_falls_when_a_worker_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
