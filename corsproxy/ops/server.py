@@ -154,10 +154,10 @@ class Server:
         if self._clients is not None:
             self._clients.drain()
 
-    def ease(self, most: int) -> None:
-        """Let some connections end with their next exchange, so that no more than `most` stay."""
+    def ease(self, part: float) -> None:
+        """Let this part of the connections in use end with their next exchange: others have time for them."""
         if self._clients is not None:
-            self._clients.ease(most)
+            self._clients.ease(part)
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight within `drain.timeout`, then end the rest."""

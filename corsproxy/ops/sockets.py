@@ -28,7 +28,7 @@ def bind(address: Address) -> list[socket.socket]:
 def bind_shared(address: Address, count: int) -> list[list[socket.socket]]:
     """Listen for so many processes, and give each its sockets. Raises OSError.
 
-    Each has a queue of its own, among which the kernel spreads connections evenly (SO_REUSEPORT); where that
+    Each has a queue of its own, among which the kernel deals connections by a hash (SO_REUSEPORT); where that
     is not to be had, they share one.
     """
     first = bind(address)

@@ -22,11 +22,12 @@ from corsproxy.ops.configuration import ConfiguredPlane, Loaded, RefusedError, S
 from corsproxy.ops.log import set_up_logging
 from corsproxy.ops.refusals import MORE, Bulletin, Refusal, say_refusal
 from corsproxy.ops.server import ListenError, StartError
+from corsproxy.ops.shares import Times, parts_to_lose
 from corsproxy.ops.snapshot import Readings, Snapshot
 from corsproxy.ops.sockets import address_of, bind_shared, inode_of, reason_of, remove_own_socket
 from corsproxy.ops.writer import LineWriter
 
-__all__ = ["Supervisor", "share_of_each", "worker_count"]
+__all__ = ["Supervisor", "worker_count"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,12 +49,6 @@ def worker_count(table: Table) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def share_of_each(connections: Sequence[int]) -> int:
-    """How many connections a worker may have, of all that they have; of many, some more than its part."""
-    part = -(-sum(connections) // max(len(connections), 1))
-    return part + part // 50
-
-
 class Worker:
     """One of the workers, from this side: a process at a time, and what its predecessors have counted."""
 
@@ -65,6 +60,8 @@ class Worker:
         self.text = ""  # the configuration that it was given last
         self.last = Snapshot()
         self.heard_at = 0.0  # when it last answered, on the loop's clock
+        self.serves_since = 0.0  # on the same clock
+        self.times: Times | None = None  # as it said last; None = not yet
         self.failures = 0  # in a row
 
     @property
@@ -143,7 +140,8 @@ class Supervisor(ConfiguredPlane):
         if self.state.draining:
             channel.tell(_DRAIN)
         worker.text = text
-        worker.heard_at = asyncio.get_running_loop().time()
+        worker.heard_at = worker.serves_since = asyncio.get_running_loop().time()
+        worker.times = None
         worker.channel = channel
 
     async def _keep_alive(self, worker: Worker) -> None:
@@ -253,21 +251,36 @@ class Supervisor(ConfiguredPlane):
                 if worker.channel is not None and now - worker.heard_at > _HUNG_SECONDS:
                     _log.error("worker %d gives no answer; it is ended", worker.number)
                     _kill(worker)
-            self._even_out()
+            await self._even_out()
 
-    def _even_out(self) -> None:
-        """Let clients of workers with more connections than their share come back, perhaps to another.
+    async def _even_out(self) -> None:
+        """Let clients of a worker that does more than its share come back, perhaps to another.
 
-        The kernel deals new connections by a hash and not by who has how many, and never anew.
+        The kernel deals connections by a hash, and never anew. It also deals to one that hangs or is to start
+        yet, so nobody is sent away while there may be such.
         """
-        serving = [worker for worker in self._workers if worker.channel is not None]
-        counts = [worker.last.readings.connections for worker in serving]
-        most = share_of_each(counts)
-        if self.state.draining:
-            return  # all of them move on
-        for worker, count in zip(serving, counts, strict=True):
-            if count > most and worker.channel is not None:
-                worker.channel.tell({"ask": "ease", "id": _NO_ID, "most": most})
+        loads = [
+            load for load in await asyncio.gather(*map(self._load_of, self._workers)) if load is not None
+        ]
+        if self.state.draining or len(loads) < len(self._workers):
+            return
+        for worker, load, part in zip(self._workers, loads, parts_to_lose(loads), strict=True):
+            if part and worker.channel is not None:
+                _log.debug("worker %d takes %.0f %% of a core, more than others", worker.number, load * 100)
+                worker.channel.tell({"ask": "ease", "id": _NO_ID, "part": part})
+
+    async def _load_of(self, worker: Worker) -> float | None:
+        """The part of a core that it took since it was asked last; None while that cannot be said."""
+        channel, before = worker.channel, worker.times
+        worker.times = None
+        if channel is None:
+            return None
+        with contextlib.suppress(WorkerError, ChannelClosedError, TimeoutError):
+            worker.times = Times(**await channel.ask("times", _POLL_SECONDS))
+        age = asyncio.get_running_loop().time() - worker.serves_since
+        if before is None or worker.times is None or age < _GOOD_SECONDS:
+            return None
+        return worker.times.load_since(before)
 
     def drain(self) -> None:
         """Go on serving, but ask clients to move on."""

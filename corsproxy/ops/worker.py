@@ -22,6 +22,7 @@ from corsproxy.ops.loop import run_loop
 from corsproxy.ops.refusals import Refusal
 from corsproxy.ops.server import StartError
 from corsproxy.ops.serving import Serving
+from corsproxy.ops.shares import Times
 from corsproxy.ops.writer import LineWriter
 
 __all__ = ["main"]
@@ -48,8 +49,10 @@ class Worker:
                 return self._at_work().snapshot().as_json()
             case "drain":
                 self._at_work().server.drain()
+            case "times":
+                return Times.now().as_json()
             case "ease":
-                self._at_work().server.ease(question["most"])
+                self._at_work().server.ease(question["part"])
             case "stop":
                 await self._at_work().stop()
                 self.ended.set()

@@ -10,7 +10,7 @@ import logging
 import math
 import socket
 import struct
-from itertools import chain, islice
+from itertools import islice
 from typing import cast
 
 from aiohttp import web
@@ -34,7 +34,8 @@ _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
 _TURNS_TO_ARRIVE = 5
 _QUEUE_SECONDS = 0.5
-_EASED_AT_ONCE = 8  # connections, where a tenth is less
+_IN_USE_SECONDS = 1.0  # since the last exchange
+_EASED_AT_ONCE = 32  # each has to connect again, and with TLS that takes a millisecond or two
 _MOST_HELD = 64 * 1024  # bytes of responses until the end of the turn
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
 
@@ -47,7 +48,6 @@ class ClientServer(web.Server):
         self._service = service
         self._draining = False
         self._accepted = 0
-        self._eased: set[Downstream] = set()  # that `ease` has let go, and that are still open
         self.outbox = Outbox(_send_held)  # of responses in full
 
     def __call__(self) -> "Downstream":
@@ -70,25 +70,16 @@ class ClientServer(web.Server):
         for client in self._connections:
             cast(Downstream, client).retire()
 
-    def ease(self, most: int) -> None:
-        """Let connections end with their next exchange until no more than `most` stay.
+    def ease(self, part: float) -> None:
+        """Let this part of the connections in use end with their next exchange, each being told so.
 
-        Their clients come back, perhaps to another process. First those that ask for something now, for they
-        are the load. Of many, a tenth at a time, for each has to connect again.
+        Their clients come back, perhaps to another process.
         """
+        since = self._loop.time() - _IN_USE_SECONDS
         clients = cast("list[Downstream]", list(self._connections))
-        staying = len(clients) - len(self._eased)
-        number = max(min(staying - most, max(len(clients) // 10, _EASED_AT_ONCE)), 0)
-        asking = (each for each in clients if each.work is not None and not each.work.is_answered)
-        idle = (each for each in clients if each.work is None)
-        for client in islice((each for each in chain(asking, idle) if each not in self._eased), number):
+        in_use = [client for client in clients if client.may_be_eased(since)]
+        for client in islice(in_use, min(round(part * len(in_use)), _EASED_AT_ONCE)):
             client.retire()
-            self._eased.add(client)
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """A connection is closed."""
-        super().connection_lost(handler, exc)
-        self._eased.discard(cast(Downstream, handler))
 
     async def let_in(self) -> None:
         """Accept those who wait in the listener's queue, however many turns of the loop that takes."""
@@ -200,6 +191,17 @@ class Downstream(RequestHandler):
         """End with the exchange that is under way, or else with the next."""
         self._close = True
 
+    def may_be_eased(self, since: float) -> bool:
+        """True when it has been in use since then, and a response is to come that can say it is the last.
+
+        Else a next request could be on its way already, and would be lost.
+        """
+        if self._close:
+            return False
+        if self.work is not None:
+            return not self.work.is_answered
+        return self._phase == _IDLE and self._deadline - self._settings.timeouts.keepalive >= since
+
     # What an exchange asks of its client
 
     @property
@@ -214,13 +216,16 @@ class Downstream(RequestHandler):
 
     @property
     def closes(self) -> bool:
-        """True when the connection ends with this exchange, so that the head can say so."""
+        """True when the connection ends with this exchange."""
         return not self._keeps_alive or self._close or not self._reader.complete
 
-    @property
     def connection_line(self) -> bytes:
-        """The Connection field that this exchange's head needs, with its line end; mostly none."""
+        """The Connection field that this exchange's head needs, with its line end; mostly none.
+
+        What it says holds: when an upload is complete by the end of the response, for one (RFC 9112 §9.6).
+        """
         if self.closes:
+            self._close = True
             return b"Connection: close\r\n"
         return b"Connection: keep-alive\r\n" if self._reader.is_http10 else b""
 
@@ -538,22 +543,25 @@ class Downstream(RequestHandler):
     def _end(self) -> None:
         """Close, and where the client may still be sending, read on for a moment.
 
-        A close with unread bytes resets the connection, and the reset can overtake the answer (RFC 9112
-        §9.6).
+        A close with unread bytes, or with some that come later, resets the connection, and the reset can
+        overtake the answer (RFC 9112 §9.6). So the end waits for the client's where it did not ask for one.
         """
+        may_go_on = self._phase == _EXCHANGE and self._keeps_alive
         self._phase = _CLOSING
         self.send_held()
         reader = self._reader
         transport = self.transport
         if transport is None:
             return
-        if (reader.complete and not reader.waiting) or not transport.can_write_eof():
+        is_over = reader.complete and not reader.waiting and not may_go_on
+        if is_over or not transport.can_write_eof():
             transport.close()
             return
         reader.waiting = b""
         transport.write_eof()
         self._release_reading()
-        self.arm(_LINGER_SECONDS)
+        is_sent = transport.get_write_buffer_size() == 0
+        self.arm(_LINGER_SECONDS if is_sent else self._settings.timeouts.idle)
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:

@@ -420,7 +420,7 @@ class Forward:
         self.exchange.stripped = head.cors_stripped
         if self.service.guard is not None:
             self.service.guard.learn(connection.fields)
-        lines.append(client.connection_line + b"\r\n")
+        lines.append(client.connection_line() + b"\r\n")
         answer = b"\r\n".join(lines)
         if self.exchange.capture is not None:
             self.exchange.capture.note_response(connection.fields, answer)

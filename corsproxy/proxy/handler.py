@@ -170,7 +170,7 @@ class Handler:
 
     def _closing_lines(self, client: Downstream, exchange: Exchange) -> bytes:
         """Date, Connection and the empty line: what no answer made beforehand can hold."""
-        return self.date(exchange.started) + b"\r\n" + client.connection_line + b"\r\n"
+        return self.date(exchange.started) + b"\r\n" + client.connection_line() + b"\r\n"
 
     def date(self, now: float) -> bytes:
         """The Date line, without its end, at this time on the monotonic clock; made once a second."""

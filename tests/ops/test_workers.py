@@ -17,10 +17,11 @@ import pytest
 import trustme
 
 from corsproxy.config.table import Address
+from corsproxy.ops import shares
 from corsproxy.ops import supervisor as supervisor_module
 from corsproxy.ops.configuration import Source, load_source
 from corsproxy.ops.snapshot import Readings
-from corsproxy.ops.supervisor import Supervisor, share_of_each
+from corsproxy.ops.supervisor import Supervisor
 from corsproxy.ops.writer import LineWriter
 from tests.certificates import client_context, dial_tls, files_of
 from tests.ops.planes import FakePlane, admin
@@ -594,40 +595,100 @@ async def on_the_first(plane: Supervisor, count: int) -> list[Wire]:
     return found
 
 
-async def keep_asking(plane: Supervisor, wire: Wire) -> None:
-    """As a client with keep-alive does, until it is cancelled: it connects anew when it is told to."""
+class KeepAsking:
+    """A client with keep-alive, which connects anew when it is told to."""
+
+    def __init__(self, plane: Supervisor, wire: Wire) -> None:
+        self.moves = 0
+        self._plane = plane
+        self.task = asyncio.create_task(self._ask(wire))
+
+    async def _ask(self, wire: Wire) -> None:
+        try:
+            while True:
+                await wire.send(get("/"))
+                answer = await wire.message()
+                assert answer.status == 200
+                if answer.one("Connection") == "close":
+                    self.moves += 1
+                    await wire.close()
+                    wire = await dial(self._plane.addresses[0])
+        finally:
+            await wire.close()
+
+
+@contextlib.asynccontextmanager
+async def asking_the_first(plane: Supervisor, count: int) -> AsyncIterator[list[KeepAsking]]:
+    """So many clients, of whom none may see anything fail."""
+    clients = [KeepAsking(plane, wire) for wire in await on_the_first(plane, count)]
     try:
-        while True:
-            await wire.send(get("/"))
-            answer = await wire.message()
-            assert answer.status == 200
-            if answer.one("Connection") == "close":
-                await wire.close()
-                wire = await dial(plane.addresses[0])
+        yield clients
     finally:
-        await wire.close()
+        for client in clients:
+            client.task.cancel()
+        ends = await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
+    assert {type(end) for end in ends} == {asyncio.CancelledError}
 
 
-async def test_who_has_more_than_its_share_lets_clients_come_back(
+async def looks(plane: Supervisor, count: int) -> None:
+    """Let the supervisor look at its workers so many times."""
+    for _ in range(count):
+        times = [worker.times for worker in plane._workers]
+        await until(lambda seen=times: seen != [each.times for each in plane._workers], "it does not look")  # type: ignore[misc]
+
+
+async def test_clients_of_a_worker_that_does_more_than_its_share_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with supervisor(tmp_path, monkeypatch) as (plane, _):
-        clients = [asyncio.create_task(keep_asking(plane, wire)) for wire in await on_the_first(plane, 12)]
-        await until(lambda: connections_of(plane) == [6, 6], "they stay where they were")
-        assert not any(client.done() for client in clients)
-        for client in clients:
-            client.cancel()
-        assert {type(end) for end in await asyncio.gather(*clients, return_exceptions=True)} == {
-            asyncio.CancelledError
-        }
+    async with supervisor(tmp_path, monkeypatch) as (plane, _), asking_the_first(plane, 12):
+        monkeypatch.setattr(supervisor_module, "_GOOD_SECONDS", 0.0)
+        monkeypatch.setattr(shares, "_BUSY", 0.01)
+        await until(lambda: min(connections_of(plane)) >= 4, "they stay where they were")
 
 
-@pytest.mark.parametrize(
-    ("counts", "share"),
-    [([], 0), ([0, 0], 0), ([2, 0], 1), ([3, 0], 2), ([36, 28], 32), ([64, 0, 0], 22), ([4900, 5100], 5100)],
-)
-def test_the_share_of_each_is_its_part_and_of_many_a_little_more(counts: list[int], share: int) -> None:
-    assert share_of_each(counts) == share
+async def test_they_stay_where_nobody_is_short_of_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor(tmp_path, monkeypatch) as (plane, _), asking_the_first(plane, 4) as clients:
+        monkeypatch.setattr(supervisor_module, "_GOOD_SECONDS", 0.0)
+        monkeypatch.setattr(shares, "_BUSY", 1.5)
+        await looks(plane, 5)
+        assert connections_of(plane) == [4, 0]
+        assert not any(client.moves for client in clients)
+
+
+@pytest.mark.parametrize("trouble", ["one hangs", "one is new", "they drain"])
+async def test_nobody_is_sent_to_one_that_may_not_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """The kernel deals connections to it all the same."""
+    async with supervisor(tmp_path, monkeypatch) as (plane, _), asking_the_first(plane, 4):
+        monkeypatch.setattr(supervisor_module, "_HUNG_SECONDS", 30.0)
+        asked: list[float] = []
+        for worker in plane._workers:
+            assert worker.channel is not None
+            monkeypatch.setattr(worker.channel, "tell", noting(asked, worker.channel.tell))
+        await looks(plane, 2)
+        monkeypatch.setattr(supervisor_module, "_GOOD_SECONDS", 30.0 if trouble == "one is new" else 0.0)
+        if trouble == "one hangs":
+            os.kill(pids_of(plane)[1], signal.SIGSTOP)
+        if trouble == "they drain":
+            plane.drain()
+        await looks(plane, 1)
+        monkeypatch.setattr(shares, "_BUSY", 0.01)
+        await looks(plane, 5)
+        assert not asked
+
+
+def noting(asked: list[float], tell: Callable[[Message], None]) -> Callable[[Message], None]:
+    """`Channel.tell` that keeps which part of its work a worker is asked to give away."""
+
+    def note(message: Message) -> None:
+        if message.get("ask") == "ease":
+            asked.append(message["part"])
+        tell(message)
+
+    return note
 
 
 async def test_no_counter_falls_when_a_worker_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -378,6 +378,26 @@ async def test_an_early_answer_reaches_the_client_and_ends_the_connection() -> N
         assert await wire.ended()
 
 
+async def test_a_head_that_says_close_is_kept_to_when_the_upload_is_complete_by_the_end() -> None:
+    """RFC 9112 §9.6: a client that reads it sends nothing more, and would wait for the end in vain."""
+
+    async def behave(server, wire) -> None:
+        await wire.head()
+        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none")
+        await wire.reader.readexactly(4)
+        await wire.send(b"two")
+        await wire.rest()
+
+    async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
+        wire = await front.dial()
+        await wire.send(get("/", "Content-Length: 4", method="POST") + b"bo")
+        head = await wire.head()
+        await wire.send(b"dy")
+        await wire.finish(head)
+        assert (head.status, head.body, head.one("Connection")) == (200, b"onetwo", "close")
+        assert await wire.ended()
+
+
 async def test_trailers_go_on_when_wanted_without_cors_fields() -> None:
     response = (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n1\r\na\r\n0\r\n"
