@@ -10,7 +10,6 @@ import logging
 import math
 import socket
 import struct
-from itertools import islice
 from typing import cast
 
 from aiohttp import web
@@ -78,7 +77,7 @@ class ClientServer(web.Server):
         since = self._loop.time() - _IN_USE_SECONDS
         clients = cast("list[Downstream]", list(self._connections))
         in_use = [client for client in clients if client.may_be_eased(since)]
-        for client in islice(in_use, min(round(part * len(in_use)), _EASED_AT_ONCE)):
+        for client in in_use[: min(round(part * len(in_use)), _EASED_AT_ONCE)]:
             client.retire()
 
     async def let_in(self) -> None:
