@@ -34,6 +34,7 @@ _SURPLUS_SECONDS = 1.0
 _TURNS_TO_ARRIVE = 5
 _QUEUE_SECONDS = 0.5
 _IN_USE_SECONDS = 1.0  # since the last exchange
+_ROUNDING = 1e-6
 _EASED_AT_ONCE = 32  # each has to connect again, and with TLS that takes a millisecond or two
 _MOST_HELD = 64 * 1024  # bytes of responses until the end of the turn
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
@@ -77,7 +78,11 @@ class ClientServer(web.Server):
         since = self._loop.time() - _IN_USE_SECONDS
         clients = cast("list[Downstream]", list(self._connections))
         in_use = [client for client in clients if client.may_be_eased(since)]
-        for client in in_use[: min(round(part * len(in_use)), _EASED_AT_ONCE)]:
+        in_use.sort(key=_is_asking)  # last: some of those only wait, which is no work
+        count = int(
+            part * len(in_use) + _ROUNDING
+        )  # never a single one: it would only move from one to another
+        for client in in_use[: min(count, _EASED_AT_ONCE)]:
             client.retire()
 
     async def let_in(self) -> None:
@@ -108,6 +113,10 @@ async def turns() -> None:
     """Let the event loop take in what waits for it now, from `accept` to the first bytes of a connection."""
     for _ in range(_TURNS_TO_ARRIVE):
         await asyncio.sleep(0)
+
+
+def _is_asking(client: "Downstream") -> bool:
+    return client.work is not None
 
 
 def _send_held(clients: "list[Downstream]") -> None:
@@ -342,7 +351,11 @@ class Downstream(RequestHandler):
     def abandon(self) -> None:
         """End the connection and what is under way on it, now."""
         self._let_go()
-        self.cut()
+        transport = self.transport
+        if self._phase == _CLOSING and transport is not None and transport.get_write_buffer_size() == 0:
+            transport.abort()  # the response is with the kernel in full, and a reset would take it back
+        else:
+            self.cut()
 
     # asyncio.Protocol
 
@@ -426,6 +439,9 @@ class Downstream(RequestHandler):
         self._close = True
         if self._phase == _IDLE and not self._reader.waiting:
             self._end()
+        elif self._phase == _CLOSING:
+            if self._reader.complete and self.transport is not None:
+                self.transport.close()  # it lingers
         elif self._pump is not None:
             self._pump.on_going_away()
 
@@ -543,24 +559,25 @@ class Downstream(RequestHandler):
         """Close, and where the client may still be sending, read on for a moment.
 
         A close with unread bytes, or with some that come later, resets the connection, and the reset can
-        overtake the answer (RFC 9112 §9.6). So the end waits for the client's where it did not ask for one.
+        overtake the answer (RFC 9112 §9.6). They may come later where the client did not ask for the end.
         """
-        may_go_on = self._phase == _EXCHANGE and self._keeps_alive
+        may_go_on = self._phase == _EXCHANGE and self._keeps_alive and self._gone is None
         self._phase = _CLOSING
         self.send_held()
         reader = self._reader
         transport = self.transport
         if transport is None:
             return
-        is_over = reader.complete and not reader.waiting and not may_go_on
-        if is_over or not transport.can_write_eof():
+        lingers = (
+            may_go_on and transport.get_write_buffer_size() == 0
+        )  # else a slow reader could stay for long
+        if (reader.complete and not reader.waiting and not lingers) or not transport.can_write_eof():
             transport.close()
             return
         reader.waiting = b""
         transport.write_eof()
         self._release_reading()
-        is_sent = transport.get_write_buffer_size() == 0
-        self.arm(_LINGER_SECONDS if is_sent else self._settings.timeouts.idle)
+        self.arm(_LINGER_SECONDS)
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:

@@ -630,11 +630,22 @@ async def asking_the_first(plane: Supervisor, count: int) -> AsyncIterator[list[
     assert {type(end) for end in ends} == {asyncio.CancelledError}
 
 
-async def looks(plane: Supervisor, count: int) -> None:
-    """Let the supervisor look at its workers so many times."""
-    for _ in range(count):
-        times = [worker.times for worker in plane._workers]
-        await until(lambda seen=times: seen != [each.times for each in plane._workers], "it does not look")  # type: ignore[misc]
+class Looks:
+    """How often the supervisor has looked how busy its workers are."""
+
+    def __init__(self, plane: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._count = 0
+        self._look = plane._even_out
+        monkeypatch.setattr(plane, "_even_out", self._counted)
+
+    async def _counted(self) -> None:
+        await self._look()
+        self._count += 1
+
+    async def more(self, count: int) -> None:
+        """Wait for so many that begin from now on."""
+        wanted = self._count + 1 + count  # one may be under way
+        await until(lambda: self._count >= wanted, "it does not look")
 
 
 async def test_clients_of_a_worker_that_does_more_than_its_share_come_back(
@@ -652,7 +663,7 @@ async def test_they_stay_where_nobody_is_short_of_time(
     async with supervisor(tmp_path, monkeypatch) as (plane, _), asking_the_first(plane, 4) as clients:
         monkeypatch.setattr(supervisor_module, "_GOOD_SECONDS", 0.0)
         monkeypatch.setattr(shares, "_BUSY", 1.5)
-        await looks(plane, 5)
+        await Looks(plane, monkeypatch).more(3)
         assert connections_of(plane) == [4, 0]
         assert not any(client.moves for client in clients)
 
@@ -668,15 +679,15 @@ async def test_nobody_is_sent_to_one_that_may_not_serve(
         for worker in plane._workers:
             assert worker.channel is not None
             monkeypatch.setattr(worker.channel, "tell", noting(asked, worker.channel.tell))
-        await looks(plane, 2)
-        monkeypatch.setattr(supervisor_module, "_GOOD_SECONDS", 30.0 if trouble == "one is new" else 0.0)
+        looks = Looks(plane, monkeypatch)
         if trouble == "one hangs":
             os.kill(pids_of(plane)[1], signal.SIGSTOP)
         if trouble == "they drain":
             plane.drain()
-        await looks(plane, 1)
+        await looks.more(1)
+        monkeypatch.setattr(supervisor_module, "_GOOD_SECONDS", 30.0 if trouble == "one is new" else 0.0)
         monkeypatch.setattr(shares, "_BUSY", 0.01)
-        await looks(plane, 5)
+        await looks.more(3)
         assert not asked
 
 

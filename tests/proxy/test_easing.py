@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 from corsproxy.proxy import downstream
-from corsproxy.proxy.downstream import turns
 from tests.proxy.conftest import APP, Proxy, proxy, route
+from tests.proxy.test_shutdown import turns
 from tests.proxy.test_tunnel import opened, switch_and_echo
-from tests.wire import Upstream, Wire, get, ok, upstream
+from tests.wire import PATIENCE, Message, Upstream, Wire, get, ok, upstream
 
 BIG = b"x" * 800_000  # more than a client takes unread, less than the kernel takes in all
 
@@ -60,8 +60,8 @@ async def told(wires: list[Wire]) -> Counter[str | None]:
 
 @pytest.mark.parametrize(
     ("count", "part", "leave"),
-    [(8, 0.25, 2), (8, 0.3, 2), (3, 0.1, 0), (2, 0.5, 1), (80, 0.5, 32)],
-    ids=["a part", "a part and a bit", "none", "one of two", "not too many at once"],
+    [(8, 0.25, 2), (8, 0.3, 2), (3, (0.9 - 0.6) / 0.9, 1), (2, 0.5, 1), (1, 0.7, 0), (80, 0.5, 32)],
+    ids=["a part", "a part and a bit", "a third", "one of two", "never the only one", "not too many at once"],
 )
 async def test_a_part_is_told_with_the_next_response(count: int, part: float, leave: int) -> None:
     async with upstream(Legacy().behave) as legacy, proxy(route(legacy.port)) as front:
@@ -99,6 +99,19 @@ async def test_one_that_waits_for_its_response_is_in_use() -> None:
         answer = await wire.message()
         assert (answer.status, answer.one("Connection")) == (200, "close")
         assert await wire.ended()
+
+
+async def test_those_that_wait_go_last() -> None:
+    held = Legacy()
+    async with upstream(held.behave) as legacy, proxy(route(legacy.port)) as front:
+        wire = await front.dial()
+        await wire.send(get("/slow"))
+        await held.holds.acquire()
+        others = await asked(front, 3)
+        front.server.ease(0.75)
+        held.go_on.set()
+        assert (await wire.message()).one("Connection") is None
+        assert await told(others) == {"close": 3}
 
 
 async def test_a_response_that_has_begun_without_saying_so_does_not_end_the_connection() -> None:
@@ -145,21 +158,62 @@ async def test_every_kind_of_answer_says_so(lines: str, method: str, status: int
         assert await wire.ended()
 
 
+async def last_response_begun(front: Proxy) -> tuple[Wire, Message]:
+    """A connection whose last response is complete, but for its client, who has read the head."""
+    wire = await dial_narrow(front)
+    front.server.ease(1.0)
+    front.server.ease(1.0)
+    await wire.send(get("/big"))
+    head = await wire.head()
+    assert head.one("Connection") == "close"
+    await until_recorded(front, 3)
+    await turns()  # by now the proxy has done what it does at the end
+    return wire, head
+
+
 async def test_a_request_that_comes_after_the_last_response_does_not_cost_it() -> None:
     """Closing at once would reset the connection, and what the kernel still has be lost (RFC 9112 §9.6)."""
     async with upstream(Legacy().behave) as legacy, proxy(route(legacy.port)) as front:
-        wire = await dial_narrow(front)
-        front.server.ease(1.0)
-        await wire.send(get("/big"))
-        head = await wire.head()
-        assert head.one("Connection") == "close"
-        await until_recorded(front, 2)
-        await turns()  # by now it has done what it does at the end
+        await asked(front, 1)
+        wire, head = await last_response_begun(front)
         await wire.send(get("/"))
         await wire.finish(head)
         assert len(head.body) == len(BIG)
         assert await wire.ended()
         await wire.close()
+
+
+@pytest.mark.parametrize("how", ["stop", "abort"])
+async def test_nor_does_the_end_of_the_process(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downstream, "_LINGER_SECONDS", 1000.0)  # and nobody waits for that
+    async with upstream(Legacy().behave) as legacy, proxy(route(legacy.port)) as front:
+        await asked(front, 1)
+        wire, head = await last_response_begun(front)
+        assert front.server.connections == 2
+        if how == "abort":
+            front.server.abort()
+        async with asyncio.timeout(PATIENCE):
+            await front.server.stop()
+        await wire.finish(head)
+        assert len(head.body) == len(BIG)
+        await wire.close()
+
+
+async def test_at_the_end_of_the_process_a_client_that_does_not_close_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(downstream, "_LINGER_SECONDS", 1000.0)
+    held = Legacy()
+    async with upstream(held.behave) as legacy, proxy(route(legacy.port)) as front:
+        wire = await front.dial()
+        await wire.send(get("/slow"))
+        await held.holds.acquire()
+        stopping = asyncio.create_task(front.server.stop())
+        await turns()
+        held.go_on.set()
+        assert (await wire.message()).one("Connection") == "close"
+        async with asyncio.timeout(PATIENCE):
+            await stopping
 
 
 async def dial_narrow(front: Proxy) -> Wire:
