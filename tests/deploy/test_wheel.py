@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+
+from tests.ops.process import children_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
@@ -83,16 +85,20 @@ def program(folder: Path) -> Path:
 
 @contextmanager
 def running(program: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """The command as process 1 of a pid namespace that ends with it."""
+    """The command as process 1 of a pid namespace, killed at the latest when the test is over."""
     file = program.parents[2] / "corsproxy.yaml"
     file.write_text(CONFIG)
-    unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
+    unshare = ["unshare", "--pid", "--fork", "--mount", "--mount-proc"]
     command = [*unshare, "sh", "-c", ENTER, "enter", program, "run", "-c", str(file), *arguments]
     environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd="/") as process:
         try:
             yield process
         finally:
+            # Not by --kill-child: a change of the user, as by setpriv, undoes that (PR_SET_PDEATHSIG).
+            for child in children_of(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
             process.kill()
 
 
