@@ -34,7 +34,7 @@ _SURPLUS_SECONDS = 1.0
 _TURNS_TO_ARRIVE = 5
 _QUEUE_SECONDS = 0.5
 _IN_USE_SECONDS = 1.0  # since the last exchange
-_ROUNDING = 1e-6
+_ROUNDING = 1e-6  # what the last bits of a part may be short of a whole number
 _EASED_AT_ONCE = 32  # each has to connect again, and with TLS that takes a millisecond or two
 _MOST_HELD = 64 * 1024  # bytes of responses until the end of the turn
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
@@ -79,9 +79,8 @@ class ClientServer(web.Server):
         clients = cast("list[Downstream]", list(self._connections))
         in_use = [client for client in clients if client.may_be_eased(since)]
         in_use.sort(key=_is_asking)  # last: some of those only wait, which is no work
-        count = int(
-            part * len(in_use) + _ROUNDING
-        )  # never a single one: it would only move from one to another
+        # Rounded down: the only one in use would move from one process to the other, again and again.
+        count = int(part * len(in_use) + _ROUNDING)
         for client in in_use[: min(count, _EASED_AT_ONCE)]:
             client.retire()
 

@@ -31,7 +31,7 @@ class Tunnel:
         "sent_bytes",
     )
 
-    is_answered = True
+    is_answered = True  # the 101 was the last head
 
     def __init__(
         self,
