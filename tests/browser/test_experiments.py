@@ -14,11 +14,9 @@ from tests.browser.asking import CACHES, COOKIES, METHODS, NULL, PREFLIGHT_CACHE
 from tests.browser.browsers import Tab
 from tests.browser.cases import WATCHED, Blocked, Case, Read, Step
 from tests.browser.reading import ERRORS, EXPOSED, MODES, OTHER_WAYS, WRONG
-from tests.browser.world import World
+from tests.browser.world import PATIENCE_SECONDS, World
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-
-PATIENCE_SECONDS = 10  # for the console, which speaks a little after the script has failed
 
 CASES = [
     *(*MODES, *OTHER_WAYS, *EXPOSED, *ERRORS, *WRONG),
@@ -37,7 +35,7 @@ async def test_experiment(case: Case, tab: Tab, world: World, browser: str) -> N
         tab.complaints = asyncio.Queue()
         result = await tab.call("(experiment) => run(experiment)", experiment(world, case, step))
         await judge(step.gets, result, tab, browser)
-    assert tuple(world.seen) == case.seen
+    assert tuple(await world.seen(len(case.seen))) == case.seen
     asked = sum(not line.startswith("preflight") for line in case.seen)
     assert len(world.reached) == (asked if case.reached is None else case.reached), world.reached
 
@@ -68,7 +66,7 @@ async def judge(expected: Read | Blocked, result: dict[str, Any], tab: Tab, brow
     """Compare what the script could read, or what the console says, with what was expected."""
     if isinstance(expected, Blocked):
         assert result == {"error": "TypeError"}
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):  # the console speaks a little later than the script
             complaint = await tab.complaints.get()
         if browser == "chromium":
             assert complaint == expected.chromium

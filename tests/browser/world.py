@@ -65,6 +65,8 @@ POLICIES = (
     *("blocking", "sandboxed", "open", "tokenless"),
 )
 
+PATIENCE_SECONDS = 10  # with browsers and the proxy, until they say what they must
+
 
 @dataclass
 class World:
@@ -73,15 +75,22 @@ class World:
     origins: dict[str, str]  # of the pages, by their name, of the proxy and the upstream
     exchanges: list[Exchange] = field(default_factory=list)  # the proxy's
     reached: list[str] = field(default_factory=list)  # the upstream's: method and path
+    recorded: asyncio.Event = field(default_factory=asyncio.Event)  # one more exchange
 
     def begin(self) -> None:
         """Forget the experiment before."""
         self.exchanges.clear()
         self.reached.clear()
 
-    @property
-    def seen(self) -> list[str]:
-        """The requests as the proxy recorded them: what each was, and the word for the decision."""
+    async def seen(self, count: int) -> list[str]:
+        """The requests as the proxy recorded them, once there are so many: what each was, and the decision.
+
+        A browser can know how a tunnel or a stream ended before the proxy does.
+        """
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.exchanges) < count:
+                self.recorded.clear()
+                await self.recorded.wait()
         return [_in_words(exchange) for exchange in self.exchanges]
 
     def record(self, exchange: Exchange, ended: float) -> None:
@@ -89,6 +98,7 @@ class World:
         assert ended >= exchange.started
         if b"/page/" not in exchange.path:  # loading a page is no part of an experiment
             self.exchanges.append(exchange)
+            self.recorded.set()
 
     def flush(self) -> None:
         """Nothing waits."""
