@@ -1,7 +1,7 @@
 """How many files and connections the system lets this process have, and what that means for clients.
 
 Here:  taking what may be had, and how many clients leave enough for everything else.
-Never: counting connections (proxy.downstream).
+Never: counting connections (proxy.clients).
 """
 
 import logging

@@ -80,6 +80,7 @@ def _of_readings(readings: Readings) -> dict[str, Numbers]:
         "corsproxy_inflight_requests": {(route,): count for route, count in readings.in_flight.items()},
         "corsproxy_websocket_connections": {(route,): count for route, count in readings.websockets.items()},
         "corsproxy_client_connections": {_ALONE: readings.connections},
+        "corsproxy_client_connections_rebalanced_total": {_ALONE: readings.rebalanced},
         "corsproxy_upstream_endpoint_up": {
             key: asked / known for key, (asked, known) in readings.endpoints.items() if known
         },

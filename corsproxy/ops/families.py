@@ -121,6 +121,12 @@ _LISTED = (
     Family("corsproxy_websocket_connections", "gauge", ("route",), "Connections now switched to WebSocket."),
     Family("corsproxy_client_connections", "gauge", (), "Client connections now open, idle ones included."),
     Family(
+        "corsproxy_client_connections_rebalanced_total",
+        "counter",
+        (),
+        "Client connections that a busy worker let go, so that others take them.",
+    ),
+    Family(
         "corsproxy_upstream_endpoint_up",
         "gauge",
         ("upstream", "endpoint"),

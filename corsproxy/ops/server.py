@@ -18,8 +18,8 @@ from corsproxy.ops.descriptors import fit_to_descriptors
 from corsproxy.ops.snapshot import Readings
 from corsproxy.ops.sockets import BACKLOG, address_of, bind, inode_of, reason_of, remove_own_socket
 from corsproxy.ops.usage import read_usage
+from corsproxy.proxy.clients import ClientServer
 from corsproxy.proxy.cookie_guard import CookieMemory
-from corsproxy.proxy.downstream import ClientServer
 from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.handler import Handler, Trace
 from corsproxy.proxy.service import Load
@@ -189,6 +189,7 @@ class Server:
         return Readings(
             processes=1,
             connections=self.connections,
+            rebalanced=0 if self._clients is None else self._clients.eased,
             in_flight={name: load.in_flight for name, load in self._loads.items()},
             websockets={name: load.tunnels for name, load in self._loads.items()},
             endpoints={

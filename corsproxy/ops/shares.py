@@ -1,7 +1,7 @@
 """Which workers do more than their share of the work, and how much of it they are to lose.
 
 Here:  the processor time that each had since it was asked last; the arithmetic.
-Never: asking them (supervisor), choosing connections (proxy.downstream).
+Never: asking them (supervisor), choosing connections (proxy.clients).
 """
 
 import time

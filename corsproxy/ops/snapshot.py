@@ -36,6 +36,7 @@ class Readings:
 
     processes: int = 0  # that serve; 1 from each of them
     connections: int = 0  # of clients, open
+    rebalanced: int = 0  # connections that were let go because others have more time, since the start
     in_flight: Mapping[str, int] = field(default_factory=dict)  # exchanges with an upstream, by route
     websockets: Mapping[str, int] = field(default_factory=dict)  # switched connections, by route
     # By upstream and endpoint: how many processes ask it in its turn, of how many that know it.
@@ -69,7 +70,12 @@ class Snapshot:
         """What stays true when the process has ended: no counter may fall because a worker died."""
         now = self.readings
         usage = None if now.usage is None else replace(now.usage, resident_bytes=0, open_fds=0)
-        readings = Readings(log_lines_lost=now.log_lines_lost, restarts=now.restarts, usage=usage)
+        readings = Readings(
+            rebalanced=now.rebalanced,
+            log_lines_lost=now.log_lines_lost,
+            restarts=now.restarts,
+            usage=usage,
+        )
         return Snapshot(self.counters, self.durations, readings, self.denied)
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON
@@ -132,6 +138,7 @@ def _join_readings(every: list[Readings]) -> Readings:
     return Readings(
         processes=sum(readings.processes for readings in every),
         connections=sum(readings.connections for readings in every),
+        rebalanced=sum(readings.rebalanced for readings in every),
         in_flight=_add_up_routes(readings.in_flight for readings in every),
         websockets=_add_up_routes(readings.websockets for readings in every),
         endpoints=endpoints,

@@ -1,8 +1,9 @@
 """The seam to aiohttp's server: one client connection, its requests one at a time.
 
-Here:  aiohttp's `web.Server` and `RequestHandler`, driven without a task per request: order of pipelined
-       requests, flow control, deadlines, lingering close. All that knows aiohttp's internals is here.
-Never: routes, policies, upstreams. `Service.handle` gets each request and calls back.
+Here:  aiohttp's `RequestHandler`, driven without a task per request: order of pipelined requests, flow
+       control, deadlines, lingering close. Nearly all that knows aiohttp's internals is here.
+Never: other connections (proxy.clients); routes, policies, upstreams: `Service.handle` gets each request and
+       calls back.
 """
 
 import asyncio
@@ -10,9 +11,8 @@ import logging
 import math
 import socket
 import struct
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
@@ -21,9 +21,11 @@ from corsproxy.http.fields import Fields
 from corsproxy.http.forwarded import client_address, forwarded_lines, trusts
 from corsproxy.proxy.reader import RequestReader
 from corsproxy.proxy.roles import Pump, Service, Work
-from corsproxy.upstream.outbox import Outbox
 
-__all__ = ["ClientServer", "Downstream", "turns"]
+if TYPE_CHECKING:  # which makes these
+    from corsproxy.proxy.clients import ClientServer
+
+__all__ = ["Downstream"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,104 +33,8 @@ _LINGER_SECONDS = 2.0
 # A few connections over the ceiling are still told so (503); the rest are closed unread.
 _SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
-_TURNS_TO_ARRIVE = 5
-_QUEUE_SECONDS = 0.5
-_IN_USE_SECONDS = 1.0  # since the last exchange
-_ROUNDING = 1e-6  # what the last bits of a part may be short of a whole number
-_EASED_AT_ONCE = 32  # each has to connect again, and with TLS that takes a millisecond or two
 _MOST_HELD = 64 * 1024  # bytes of responses until the end of the turn
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
-
-
-class ClientServer(web.Server):
-    """aiohttp's low-level server with `Downstream` as its connections."""
-
-    def __init__(self, service: Service, *, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(_never_called, loop=loop)
-        self._service = service
-        self._draining = False
-        self._accepted = 0
-        self.outbox = Outbox(_send_held)  # of responses in full
-
-    def __call__(self) -> "Downstream":
-        """The protocol of a new connection."""
-        self._accepted += 1
-        client = Downstream(self, self._service, self._loop)
-        if self._draining:
-            client.retire()
-        return client
-
-    def serve(self, service: Service) -> None:
-        """Hand the next request of every connection to another service; those under way stay with theirs."""
-        self._service = service
-        for client in self._connections:
-            cast(Downstream, client).serve(service)
-
-    def drain(self) -> None:
-        """Let every connection, new ones too, end with the exchange that it has next, or has now."""
-        self._draining = True
-        for client in self._connections:
-            cast(Downstream, client).retire()
-
-    def ease(self, part: float) -> None:
-        """Let this part of the connections in use end with their next exchange, each being told so.
-
-        Their clients come back, perhaps to another process.
-        """
-        since = self._loop.time() - _IN_USE_SECONDS
-        clients = cast("list[Downstream]", list(self._connections))
-        in_use = [client for client in clients if client.may_be_eased(since)]
-        in_use.sort(key=_is_asking)  # last: some of those only wait, which is no work
-        # Rounded down: the only one in use would move from one process to the other, again and again.
-        count = int(part * len(in_use) + _ROUNDING)
-        for client in in_use[: min(count, _EASED_AT_ONCE)]:
-            client.retire()
-
-    async def let_in(self) -> None:
-        """Accept those who wait in the listener's queue, however many turns of the loop that takes."""
-        until = self._loop.time() + _QUEUE_SECONDS  # others may come without end
-        before = -1
-        while self._accepted != before and self._loop.time() < until:
-            before = self._accepted
-            await turns()
-
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
-        """Let every connection finish its exchange, and cut those that have not within `timeout` seconds."""
-        await turns()  # what was accepted, or received, before the listener closed is on its way here
-        await super().shutdown(timeout)
-
-    @property
-    def open_count(self) -> int:
-        """Connections now open."""
-        return len(self._connections)
-
-    def abort(self) -> None:
-        """Cut every connection."""
-        for connection in list(self._connections):
-            cast(Downstream, connection).abandon()
-
-
-async def turns() -> None:
-    """Let the event loop take in what waits for it now, from `accept` to the first bytes of a connection."""
-    for _ in range(_TURNS_TO_ARRIVE):
-        await asyncio.sleep(0)
-
-
-def _is_asking(client: "Downstream") -> bool:
-    return client.work is not None
-
-
-def _send_held(clients: "list[Downstream]") -> None:
-    for client in clients:
-        try:
-            client.send_held()
-        except Exception:  # noqa: BLE001 - a mistake of ours may cost this client, and nobody else
-            _log.exception("internal error; the connection is closed")
-            client.abandon()
-
-
-async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
-    raise AssertionError(f"requests do not come this way: {request!r}")
 
 
 class Downstream(RequestHandler):
@@ -158,7 +64,7 @@ class Downstream(RequestHandler):
         "work",
     )
 
-    def __init__(self, server: ClientServer, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: "ClientServer", service: Service, loop: asyncio.AbstractEventLoop) -> None:
         # Not RequestHandler's: it would make a parser and a queue, 2 KiB a connection that nobody uses here.
         BaseProtocol.__init__(self, loop)
         self._task_handler = None  # aiohttp's server asks a connection for it
@@ -187,12 +93,19 @@ class Downstream(RequestHandler):
         self.trusts_peer = False  # what it says of hops before it is kept
         self.is_surplus = False  # over the connection ceiling: its requests are refused
 
+    def is_served_by(self, service: Service) -> bool:
+        """True when its next request is this service's."""
+        return self._service is service
+
     def serve(self, service: Service) -> None:
-        """Hand requests to this service from the next one on."""
+        """Hand requests to this service from the next one on, and wait for that as long as it says."""
+        waits_since = self._deadline - self._settings.timeouts.keepalive
         self._service = service
         self._settings = settings = service.settings()
         self._reader.adopt(settings.limits, settings.preflights)
         self.trusts_peer = bool(settings.trusted) and trusts(self.peer, settings.trusted)
+        if self._phase == _IDLE and not self.is_surplus:
+            self.arm(waits_since + settings.timeouts.keepalive - self._loop.time())
 
     def retire(self) -> None:
         """End with the exchange that is under way, or else with the next."""
@@ -363,7 +276,7 @@ class Downstream(RequestHandler):
         # Not RequestHandler's, which would start a task, nor BaseProtocol's, which sets TCP_NODELAY: that and
         # SO_KEEPALIVE come from the listening socket (ops.sockets). Two system calls less.
         self.transport = real = cast(asyncio.Transport, transport)
-        server = cast(ClientServer, self._manager)
+        server = cast("ClientServer", self._manager)
         server.connection_made(self, real)
         peer = real.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""

@@ -18,6 +18,7 @@ STATE = State("0123456789ab", 1_800_000_000.5)
 READINGS = Readings(
     processes=2,
     connections=7,
+    rebalanced=6,
     in_flight={"api": 3},
     websockets={"api": 1},
     endpoints={("legacy", "http://10.0.0.1:9000"): (1, 2), ("legacy", "http://10.0.0.2:9000"): (0, 2)},

@@ -22,6 +22,7 @@ READINGS = st.builds(
     Readings,
     COUNT,
     COUNT,
+    COUNT,
     st.dictionaries(NAME, COUNT, max_size=3),
     st.dictionaries(NAME, COUNT, max_size=3),
     st.dictionaries(LABELS, st.tuples(COUNT, COUNT), max_size=3),
@@ -101,10 +102,10 @@ def test_the_list_of_origins_stays_short() -> None:
 def test_of_a_process_that_ended_the_counters_stay_and_the_readings_go() -> None:
     meter = Meter()
     meter.record(exchange(EVIL), 100.0)
-    full = meter.snapshot(Readings(1, 5, {"api": 1}, {}, {}, 7, 0, Usage(1.0, 2, 3, 4, 5)))
+    full = meter.snapshot(Readings(1, 5, 3, {"api": 1}, {}, {}, 7, 2, Usage(1.0, 2, 3, 4, 5)))
     past = full.past()
     assert (past.counters, past.durations, past.denied) == (full.counters, full.durations, full.denied)
-    assert past.readings == Readings(log_lines_lost=7, usage=Usage(1.0, 2, 0, 0, 5))
+    assert past.readings == Readings(rebalanced=3, log_lines_lost=7, restarts=2, usage=Usage(1.0, 2, 0, 0, 5))
 
 
 def test_what_this_very_process_takes() -> None:

@@ -655,6 +655,7 @@ async def test_clients_of_a_worker_that_does_more_than_its_share_come_back(
         monkeypatch.setattr(supervisor_module, "_GOOD_SECONDS", 0.0)
         monkeypatch.setattr(shares, "_BUSY", 0.01)
         await until(lambda: min(connections_of(plane)) >= 4, "they stay where they were")
+        assert (await plane.snapshot()).readings.rebalanced >= 4
 
 
 async def test_they_stay_where_nobody_is_short_of_time(

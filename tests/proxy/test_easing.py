@@ -3,10 +3,12 @@
 import asyncio
 import socket
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from corsproxy.proxy import downstream
+from corsproxy.config.table import Timeouts
+from corsproxy.proxy import clients, downstream
 from tests.proxy.conftest import APP, Proxy, proxy, route
 from tests.proxy.test_shutdown import turns
 from tests.proxy.test_tunnel import opened, switch_and_echo
@@ -91,9 +93,25 @@ async def test_those_that_sleep_are_not_in_use(monkeypatch: pytest.MonkeyPatch) 
     """They are no work, and would be gone from the count, but not from here, until they wake."""
     async with upstream(Legacy().behave) as legacy, proxy(route(legacy.port)) as front:
         idle = await asked(front, 4)
-        monkeypatch.setattr(downstream, "_IN_USE_SECONDS", -1e-9)  # that is: not in this very moment
+        monkeypatch.setattr(clients, "_IN_USE_SECONDS", -1e-9)  # that is: not in this very moment
         front.server.ease(1.0)
         assert await told(idle) == {None: 4}
+
+
+@pytest.mark.parametrize("keepalive", [1.0, 1000.0])
+async def test_that_they_sleep_is_known_after_a_reload(
+    monkeypatch: pytest.MonkeyPatch, keepalive: float
+) -> None:
+    """With another timeout, by which their deadlines move."""
+    async with upstream(Legacy().behave) as legacy, proxy(route(legacy.port)) as front:
+        wires = await asked(front, 4)
+        front.server.swap(replace(front.server.table, timeouts=Timeouts(keepalive=keepalive)))
+        with monkeypatch.context() as patch:
+            patch.setattr(clients, "_IN_USE_SECONDS", -1e-9)
+            front.server.ease(1.0)
+        assert await told(wires[:2]) == {None: 2}
+        front.server.ease(1.0)
+        assert await told(wires[2:]) == {"close": 2}
 
 
 async def test_one_that_waits_for_its_response_is_in_use() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -157,6 +158,20 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
         assert await fresh.ended()
         assert await used.ended()
         assert len(front.recorder.exchanges) == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(1000.0, QUICK), (1000.0, 0.0)])
+async def test_a_new_time_for_idle_connections_holds_for_those_there_are(before: float, after: float) -> None:
+    async with (
+        upstream(answers(ok())) as legacy,
+        proxy(route(legacy.port), timeouts=Timeouts(keepalive=before)) as front,
+    ):
+        fresh, used = await front.dial(), await front.dial()
+        await used.send(get("/"))
+        await used.message()
+        front.server.swap(replace(front.server.table, timeouts=Timeouts(keepalive=after)))
+        assert await fresh.ended()
+        assert await used.ended()
 
 
 # Bodies

@@ -1,4 +1,4 @@
-"""What `proxy.downstream` counts on of aiohttp's inside: an upgrade that moves it fails here, loudly."""
+"""What `proxy` counts on of aiohttp's inside: an upgrade that moves it fails here, loudly."""
 
 import asyncio
 import inspect
@@ -14,7 +14,8 @@ from aiohttp.web_protocol import RequestHandler
 from corsproxy.config.table import Limits, Timeouts
 from corsproxy.http.faults import Fault
 from corsproxy.http.forwarded import forwarded_lines
-from corsproxy.proxy.downstream import ClientServer, Downstream
+from corsproxy.proxy.clients import ClientServer
+from corsproxy.proxy.downstream import Downstream
 from tests.proxy.conftest import APP, proxy, route
 from tests.wire import answers, ask, get, ok, upstream
 

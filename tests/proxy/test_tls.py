@@ -27,7 +27,8 @@ from tests.certificates import (
     server_context,
     tls_upstream,
 )
-from tests.proxy.conftest import APP, proxy, route, upstream_at
+from tests.proxy.conftest import APP, Proxy, proxy, route, upstream_at
+from tests.proxy.test_shutdown import turns
 from tests.wire import PATIENCE, Upstream, Wire, answers, ask, dial, get, ok, upstream
 
 ORIGIN = f"Origin: {APP}"
@@ -141,6 +142,35 @@ async def test_a_client_that_does_not_shake_hands_is_let_go(files: Files) -> Non
         wire = await dial(front.address)
         assert await wire.ended()
         await wire.close()
+
+
+async def shaking_hands(front: Proxy) -> Wire:
+    """A connection that was accepted, and whose client has yet to say hello."""
+    wire = await front.dial()
+    await turns()
+    return wire
+
+
+async def test_a_handshake_that_ends_after_a_reload_is_served_by_the_new_table(files: Files) -> None:
+    async with (
+        upstream(answers(ok(b"old"))) as old,
+        upstream(answers(ok(b"new"))) as new,
+        proxy(route(old.port), tls=listen_tls(files)) as front,
+    ):
+        wire = await shaking_hands(front)
+        front.server.swap(replace(front.server.table, routes=(route(new.port),)))
+        await wire.writer.start_tls(client_context(files), server_hostname="localhost")
+        await wire.send(get("/"))
+        assert (await wire.message()).body == b"new"
+
+
+async def test_a_handshake_that_ends_while_it_drains_has_one_exchange(files: Files) -> None:
+    async with upstream(answers(ok())) as legacy, proxy(route(legacy.port), tls=listen_tls(files)) as front:
+        wire = await shaking_hands(front)
+        front.server.drain()
+        await wire.writer.start_tls(client_context(files), server_hostname="localhost")
+        await wire.send(get("/"))
+        assert (await wire.message()).one("Connection") == "close"
 
 
 async def test_a_cut_response_is_seen_as_cut(files: Files) -> None:

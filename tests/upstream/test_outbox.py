@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corsproxy.proxy import downstream
+from corsproxy.proxy import clients
 from corsproxy.upstream import pool
 from corsproxy.upstream.outbox import Outbox
 
@@ -64,7 +64,7 @@ class Sender:
     abort = abandon
 
 
-@pytest.mark.parametrize("send", [downstream._send_held, pool._send_held], ids=["clients", "connections"])
+@pytest.mark.parametrize("send", [clients._send_held, pool._send_held], ids=["clients", "connections"])
 def test_a_mistake_with_one_is_nobody_elses(
     send: Callable[[list[Any]], None], caplog: pytest.LogCaptureFixture
 ) -> None:
