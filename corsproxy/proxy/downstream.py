@@ -480,16 +480,16 @@ class Downstream(RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        lingers = (
-            may_go_on and transport.get_write_buffer_size() == 0
-        )  # else a slow reader could stay for long
-        if (reader.complete and not reader.waiting and not lingers) or not transport.can_write_eof():
+        all_sent = transport.get_write_buffer_size() == 0
+        if (reader.complete and not reader.waiting and not may_go_on) or not transport.can_write_eof():
             transport.close()
-            return
-        reader.waiting = b""
-        transport.write_eof()
-        self._release_reading()
-        self.arm(_LINGER_SECONDS)
+            if all_sent:
+                return
+        else:
+            reader.waiting = b""
+            transport.write_eof()
+            self._release_reading()
+        self.arm(_LINGER_SECONDS if all_sent else self._settings.timeouts.idle)
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
@@ -93,7 +94,10 @@ class Proxy:
 
     async def dial(self) -> Wire:
         """A client connection, closed with the proxy at the latest."""
-        wire = await dial(self.address)
+        return self.adopt(await dial(self.address))
+
+    def adopt(self, wire: Wire) -> Wire:
+        """Close this connection with the proxy, at the latest."""
         self._wires.append(wire)
         return wire
 
@@ -107,13 +111,15 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def proxy(*routes: Route, **settings: object) -> AsyncIterator[Proxy]:
-    """Run a proxy with these routes; keyword arguments as in `Table`."""
+async def proxy(
+    *routes: Route, listener: socket.socket | None = None, **settings: object
+) -> AsyncIterator[Proxy]:
+    """Run a proxy with these routes; keyword arguments as in `Table`. listener: instead of one of its own."""
     numbered = tuple(replace(each, index=at) for at, each in enumerate(routes))
     policies = tuple(dict.fromkeys(each.policy for each in numbered if each.policy))
     table = Table(numbered, policies, **{"listen": Address("127.0.0.1", 0), **settings})  # type: ignore[arg-type]
     recorder = Recorder()
-    server = Server(table, [recorder.record])
+    server = Server(table, [recorder.record], None if listener is None else [listener])
     await server.start()
     front = Proxy(server, recorder)
     try:

@@ -1,20 +1,28 @@
 """A process that has too much to do lets connections go, so that a client notices nothing but a field."""
 
 import asyncio
+import contextlib
 import socket
+import ssl
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import trustme
 
-from corsproxy.config.table import Timeouts
+from corsproxy.config.table import ListenTls, Timeouts
 from corsproxy.proxy import clients, downstream
+from tests.certificates import Files, client_context, files_of
 from tests.proxy.conftest import APP, Proxy, proxy, route
 from tests.proxy.test_shutdown import turns
 from tests.proxy.test_tunnel import opened, switch_and_echo
 from tests.wire import PATIENCE, Message, Upstream, Wire, get, ok, upstream
 
 BIG = b"x" * 800_000  # more than a client takes unread, less than the kernel takes in all
+SOME = b"x" * 60_000  # less than makes the proxy stop and wait for its client
+BODIES = {"/big": BIG, "/some": SOME}
 
 
 class Legacy:
@@ -35,7 +43,7 @@ class Legacy:
                 await self.go_on.wait()
                 await wire.send(b"two")
                 continue
-            await wire.send(ok(BIG if "/big" in head.first_line else b"hello"))
+            await wire.send(ok(BODIES.get(head.first_line.split()[1], b"hello")))
 
 
 async def asked(front: Proxy, count: int, path: str = "/") -> list[Wire]:
@@ -180,9 +188,9 @@ async def test_every_kind_of_answer_says_so(lines: str, method: str, status: int
         assert await wire.ended()
 
 
-async def last_response_begun(front: Proxy) -> tuple[Wire, Message]:
+async def last_response_begun(front: Proxy, files: Files | None = None) -> tuple[Wire, Message]:
     """A connection whose last response is complete, but for its client, who has read the head."""
-    wire = await dial_narrow(front)
+    wire = await dial_narrow(front, None if files is None else client_context(files))
     front.server.ease(1.0)
     await wire.send(get("/big"))
     head = await wire.head()
@@ -200,7 +208,57 @@ async def test_a_request_that_comes_after_the_last_response_does_not_cost_it() -
         await wire.finish(head)
         assert len(head.body) == len(BIG)
         assert await wire.ended()
-        await wire.close()
+
+
+async def test_nor_over_tls(tmp_path: Path) -> None:
+    """There the end is agreed on: what comes until the client's own goodbye is read."""
+    files = files_of(trustme.CA(key_type=trustme.KeyType.ECDSA), tmp_path)
+    tls = ListenTls(files.cert, files.key)
+    async with upstream(Legacy().behave) as legacy, proxy(route(legacy.port), tls=tls) as front:
+        wire, head = await last_response_begun(front, files)
+        await wire.send(get("/"))
+        await wire.finish(head)
+        assert len(head.body) == len(BIG)
+
+
+def unsent(front: Proxy) -> int:
+    """Bytes for clients that still wait in this process."""
+    assert front.server._clients is not None
+    return sum(each.get_write_buffer_size() for each in front.server._clients._connections.values())
+
+
+@contextlib.asynccontextmanager
+async def bytes_waiting(**settings: object) -> AsyncIterator[tuple[Proxy, Wire]]:
+    """A last response, most of which the kernel does not take from the proxy as long as nobody reads."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        async with (
+            upstream(Legacy().behave) as legacy,
+            proxy(route(legacy.port), listener=listener, **settings) as front,
+        ):
+            wire = await dial_narrow(front, window=4096)
+            front.server.ease(1.0)
+            await wire.send(get("/some"))
+            await until_recorded(front, 2)
+            await turns()
+            assert unsent(front) > 0
+            yield front, wire
+
+
+async def test_nor_what_still_waits_in_the_proxy() -> None:
+    async with bytes_waiting() as (_, wire):
+        await wire.send(get("/"))
+        assert (await wire.message()).body == SOME
+        assert await wire.ended()
+
+
+async def test_a_client_that_does_not_take_the_last_response_is_not_waited_for_forever() -> None:
+    async with bytes_waiting(timeouts=Timeouts(idle=0.2)) as (front, wire):
+        async with asyncio.timeout(PATIENCE):
+            while front.server.connections:  # noqa: ASYNC110 - nobody sends word
+                await asyncio.sleep(0)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await wire.message()
 
 
 @pytest.mark.parametrize("how", ["stop", "abort"])
@@ -215,7 +273,6 @@ async def test_nor_does_the_end_of_the_process(how: str, monkeypatch: pytest.Mon
             await front.server.stop()
         await wire.finish(head)
         assert len(head.body) == len(BIG)
-        await wire.close()
 
 
 async def test_at_the_end_of_the_process_a_client_that_does_not_close_is_not_waited_for(
@@ -233,13 +290,15 @@ async def test_at_the_end_of_the_process_a_client_that_does_not_close_is_not_wai
             await stopping
 
 
-async def dial_narrow(front: Proxy) -> Wire:
-    """A connection whose client takes little before it reads."""
+async def dial_narrow(front: Proxy, tls: ssl.SSLContext | None = None, window: int = 16384) -> Wire:
+    """A connection whose client takes little before it reads, and that has had a response."""
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, (front.address.host, front.address.port))
-    wire = Wire(*await asyncio.open_connection(sock=sock))
+    name = None if tls is None else "localhost"
+    wire = Wire(*await asyncio.open_connection(sock=sock, limit=1024, ssl=tls, server_hostname=name))
+    front.adopt(wire)
     await wire.send(get("/"))
     await wire.message()
     return wire
