@@ -1,6 +1,7 @@
 # corsproxy as a container: one process, no root, no shell needed, the root file system may be read-only.
 #
 #   docker build -t corsproxy .
+#   mkdir conf && corsproxy init conf/corsproxy.yaml
 #   docker run --read-only --cap-drop ALL -v "$PWD/conf:/etc/corsproxy:ro" -p 8080:8080 corsproxy
 #
 # The configuration is /etc/corsproxy/corsproxy.yaml; mount the directory, not the file, so that an editor's

@@ -12,6 +12,7 @@ import click
 
 from corsproxy.cli.main import HELP_OPTIONS
 from corsproxy.config.schema import json_schema
+from corsproxy.config.search import STDIN
 from corsproxy.dev.learned import policy_from
 from corsproxy.dev.state import State, StateError
 
@@ -48,7 +49,7 @@ routes:                         # the first that matches serves the request
 
 
 @click.command(context_settings=HELP_OPTIONS)
-@click.argument("file", default="corsproxy.yaml", type=click.Path(dir_okay=False))
+@click.argument("file", default="corsproxy.yaml", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @click.option("--with-schema", is_flag=True, help=f"Also write {_SCHEMA_NAME} beside it, for editors.")
 @click.option(
@@ -56,9 +57,14 @@ routes:                         # the first that matches serves the request
 )
 @click.pass_context
 def init(ctx: click.Context, file: str, force: bool, with_schema: bool, from_dev: bool) -> None:
-    """Write a commented configuration file to start from (default: corsproxy.yaml)."""
+    """Write a commented configuration file to start from (default: corsproxy.yaml; - for standard output)."""
+    if file == STDIN and with_schema:
+        raise click.UsageError("--with-schema writes beside a file: name one")
     path = Path(file)
     start = _learned(ctx) if from_dev else STARTER
+    if file == STDIN:
+        click.echo(start, nl=False)
+        return
     texts = {path: start}
     if with_schema:
         schema = path.with_name(_SCHEMA_NAME)

@@ -64,7 +64,10 @@ class Settings(BaseModel):
 class ListenTls(Settings):
     """TLS towards clients."""
 
-    cert: str | None = Field(None, description="Certificate chain, a PEM file.")
+    cert: str | None = Field(
+        None,
+        description="Certificate chain, a PEM file. A relative path starts where corsproxy was started.",
+    )
     key: str | None = Field(None, description="Its private key, a PEM file.")
     client_ca: str | None = Field(
         None,
@@ -166,7 +169,9 @@ class Limits(Settings):
     request_body: Size = Field(
         0, description="Longest request body; a longer one is answered 413. 0 = no limit."
     )
-    in_flight: Count = Field(0, description="Requests at once; one more is answered 503. 0 = no limit.")
+    in_flight: Count = Field(
+        0, description="Requests at once on each route; one more is answered 503. 0 = no limit."
+    )
     connections: Capacity = Field(
         10_000, description="Client connections at once; those above are answered 503 or closed."
     )
@@ -238,7 +243,8 @@ class Policy(Settings):
     )
     diagnostics: Flag = Field(
         False,
-        description="A refused preflight carries the fields that passed, so devtools name the failing step.",
+        description="A refused preflight carries the fields that passed, and status 200, so that devtools name "
+        "the failing step; the log still says `denied`.",
     )
     dangerously_allow_insecure_origins: Flag = Field(
         False, description="Permit `http://` origins together with credentials. Loopback needs no permission."

@@ -106,16 +106,16 @@ class Policies:
         self._note_hazards(compile_policy(spec)[1], ("origins", name))
 
     def _compile(self, name: str, layer: _Layer) -> CorsPolicy | None:
-        values = self._merged(self._layers(layer))
-        if values is None:
-            return None
-        spec = PolicySpec(name, where=layer.path, line=self.findings.line(layer.path), **values)
+        chain, is_whole = self._layers(layer)
+        spec = PolicySpec(name, where=layer.path, line=self.findings.line(layer.path), **self._merged(chain))
         policy, hazards = compile_policy(spec)
+        if not is_whole:  # what is there can be wrong; what is not may come from where the chain should lead
+            policy, hazards = None, [hazard for hazard in hazards if hazard.severity == "error"]
         self._note_hazards(hazards, layer.path)
         return policy
 
-    def _layers(self, layer: _Layer) -> list[_Layer] | None:
-        """The block and those it copies, nearest first; None when the chain is broken."""
+    def _layers(self, layer: _Layer) -> tuple[list[_Layer], bool]:
+        """The block and those it copies, nearest first, and whether these are all: a chain may be broken."""
         chain = [layer]
         while (parent := chain[-1].policy.extends) is not None:
             path: Path = (*chain[-1].path, "extends")
@@ -123,16 +123,17 @@ class Policies:
             above: Path = ("policies", parent)
             if parent not in self.config.policies:
                 self._unknown_policy(parent, path)
-                return None
+                return chain, False
             if any(above == seen.path for seen in chain):
                 names = " → ".join(str(seen.path[-1]) for seen in chain if seen.path[0] == "policies")
-                if self._noted_cycle(chain):
-                    return None
-                says = Mistake(
-                    "extends-cycle", f"policies copy each other: {names} → {parent}", "remove one `extends`"
-                )
-                self.findings.add(path, says)
-                return None
+                if not self._noted_cycle(chain):
+                    says = Mistake(
+                        "extends-cycle",
+                        f"policies copy each other: {names} → {parent}",
+                        "remove one `extends`",
+                    )
+                    self.findings.add(path, says)
+                return chain, False
             if len(chain) == _LONGEST_CHAIN:
                 says = Mistake(
                     "extends-too-deep",
@@ -140,9 +141,9 @@ class Policies:
                     "copy a policy nearer to the first",
                 )
                 self.findings.add(path, says)
-                return None
+                return chain, False
             chain.append(_Layer(self.config.policies[parent], above))
-        return chain
+        return chain, True
 
     def _noted_cycle(self, chain: list[_Layer]) -> bool:
         """True when one of these policies was named in a cycle before: it is one mistake, not several."""
@@ -151,10 +152,8 @@ class Policies:
         self._cyclic |= names
         return noted
 
-    def _merged(self, chain: list[_Layer] | None) -> dict[str, Any] | None:  # Any: arguments of PolicySpec
+    def _merged(self, chain: list[_Layer]) -> dict[str, Any]:  # Any: arguments of PolicySpec
         """The keys of a chain of blocks; the nearest block that has a key gives it."""
-        if chain is None:
-            return None
         values: dict[str, Any] = {}
         for layer in reversed(chain):
             for key in layer.policy.model_fields_set - {"extends"}:

@@ -92,7 +92,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, float):
-        return f"`{duration_text(value)}`"
+        return f"`{value:g}`" if _type(field).startswith("number") else f"`{duration_text(value)}`"
     if "size" in _type(field):
         return f"`{size_text(value)}`"
     if isinstance(value, list):

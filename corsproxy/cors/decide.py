@@ -172,8 +172,8 @@ def decide_no_route(
     for policy in enforced if not preflight else ():
         found = _settle_actual(policy, origin, same_origin=False)
         if found.allowed:
-            return replace(found, reason=Reason.NO_ROUTE, allowed=False, vary=vary)
-    return Decision(kind, Reason.NO_ROUTE, shown(origin), False, (), vary)
+            return replace(found, reason=Reason.NO_ROUTE, detail="", allowed=False, vary=vary)
+    return Decision(kind, Reason.NO_ROUTE, "", False, (), vary)
 
 
 def _find_rule(policy: CorsPolicy, origin: bytes) -> OriginRule | None:

@@ -20,7 +20,7 @@ from corsproxy.cors.origins import (
     loopback_patterns,
 )
 from corsproxy.cors.policy import Written
-from corsproxy.cors.sites import is_public_suffix
+from corsproxy.cors.sites import shared_suffix
 
 __all__ = ["LOOPBACK_GROUP", "pattern_text", "read_entry"]
 
@@ -179,7 +179,7 @@ def _corrected(parts: _Parts) -> str:
     scheme = (parts.scheme or "").strip() or ("http" if is_loopback_host(host.lower().encode()) else "https")
     if scheme.isascii() and host.isascii() and (pattern := _pattern(_Parts(scheme, False, host, port, ""))):
         text = pattern_text(pattern)
-        shared = pattern.subdomains and is_public_suffix(pattern.host)
+        shared = pattern.subdomains and shared_suffix(pattern.host)
         if not shared and not _find_fault(text, _take_apart(text)):
             return f"write {text}"
     return _EXAMPLE

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from corsproxy.cors.fields import MAX_SHOWN
-from corsproxy.cors.origins import OriginPattern, is_loopback_host
+from corsproxy.cors.origins import Origin, OriginPattern, is_loopback_host
 from corsproxy.cors.policy import PolicySpec, Written
-from corsproxy.cors.sites import is_public_suffix
+from corsproxy.cors.sites import shared_suffix
 
 __all__ = [
     "Hazard",
+    "any_app_with_credentials",
     "any_with_credentials",
     "as_written",
     "caution",
@@ -110,6 +111,17 @@ def insecure_with_credentials(written: Written, origin: bytes) -> Hazard:
     )
 
 
+def any_app_with_credentials(written: Written, other: Origin) -> Hazard:
+    """Every app or extension of a scheme, each by somebody else, together with credentials."""
+    return problem(
+        "any-app-with-credentials",
+        written,
+        f'"{as_written(written)}" admits others, such as {bytes(other).decode()}, with credentials: '
+        "anyone can publish an app or an extension",
+        f"list the origins, or set {PUBLIC_SUFFIX_KEY}: true",
+    )
+
+
 def public_suffix(written: Written, suffix: str) -> Hazard:
     """A pattern over names that strangers can register."""
     return problem(
@@ -126,7 +138,7 @@ def find_pattern_hazards(spec: PolicySpec, written: Written, pattern: OriginPatt
         origin = b"http://%b%b" % (b"*." if pattern.subdomains else b"", pattern.host)
         yield insecure_with_credentials(written, origin)
     if is_shared(pattern) and not spec.dangerously_allow_public_suffix_origins:
-        yield public_suffix(written, pattern.host.decode())
+        yield public_suffix(written, shared_suffix(pattern.host))
 
 
 def is_insecure(pattern: OriginPattern) -> bool:
@@ -136,7 +148,7 @@ def is_insecure(pattern: OriginPattern) -> bool:
 
 def is_shared(pattern: OriginPattern) -> bool:
     """Does this admit hosts of several owners?"""
-    return pattern.subdomains and is_public_suffix(pattern.host)
+    return pattern.subdomains and bool(shared_suffix(pattern.host))
 
 
 def find_duplicates(entries: Iterable[tuple[Written, object]]) -> Iterator[Hazard]:

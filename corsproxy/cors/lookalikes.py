@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
 
-from corsproxy.cors.origins import MAX_ORIGIN_BYTES, Origin, parse_origin
+from corsproxy.cors.origins import DEFAULT_PORTS, MAX_ORIGIN_BYTES, Origin, parse_origin
 from corsproxy.cors.regex_tree import Alt, Chars, Loop, Node, Seq, UnsupportedError, walk
-from corsproxy.cors.sites import site_of
+from corsproxy.cors.sites import site_of, suffixes_below
 
 __all__ = ["Reach", "find_reach"]
 
 MAX_SPELLINGS = 256
 MAX_OPEN_PLACES = 64
+_MOST_SUFFIXES, _MOST_TENANTS, _MOST_ROUNDS = 4, 8, 6  # that are tried
 
 _DOT = frozenset(b".")
 # What an attacker puts where an expression leaves a choice, the plainest look-alikes first. Only what the
@@ -60,6 +61,7 @@ class Reach:
     meant: tuple[Origin, ...]  # by its own spelling; () = no origin at all
     stranger: Origin | None  # one of another owner
     tenant: Origin | None  # one of another owner below a shared suffix such as vercel.app
+    app: Origin | None  # one of another app or extension, whose scheme knows no names to register
     is_universal: bool  # it also matches hosts that share nothing with it
 
 
@@ -72,7 +74,8 @@ def find_reach(compiled: re.Pattern[bytes], tree: Node) -> Reach:
     if len(places) > MAX_OPEN_PLACES:
         raise UnsupportedError(f"more than {MAX_OPEN_PLACES} open places")
     meant = _matched(compiled, _plain_spellings(tree, places))
-    attacked = _matched(compiled, _attacks(tree, places))
+    wide = [node for node in walk(tree) if _is_wide(node)]
+    attacked = _matched(compiled, _attacks(tree, places, wide, (*_FILLINGS, *_tenant_fillings(meant))))
     attacked.extend(_matched(compiled, iter(_STRANGERS)))
     is_universal = all(compiled.fullmatch(stranger) for stranger in _STRANGERS[:2])
     meant = meant or attacked[:1]
@@ -80,6 +83,7 @@ def find_reach(compiled: re.Pattern[bytes], tree: Node) -> Reach:
         meant=tuple(meant),
         stranger=_first_foreign(meant, attacked, icann_only=True),
         tenant=_first_foreign(meant, attacked, icann_only=False),
+        app=_first_other_app(meant, attacked),
         is_universal=is_universal,
     )
 
@@ -97,6 +101,38 @@ def _first_foreign(meant: list[Origin], attacked: list[Origin], *, icann_only: b
     foreign = [(site, other) for site, other in foreign if site not in sites]
     foreign.sort(key=lambda found: found[0][1] in owners)
     return foreign[0][1] if foreign else None
+
+
+def _first_other_app(meant: list[Origin], attacked: list[Origin]) -> Origin | None:
+    """The first origin that is neither a web page's nor one of those meant."""
+    known = {(origin.scheme, origin.host) for origin in meant}
+    return next(
+        (
+            other
+            for other in attacked
+            if other.scheme not in DEFAULT_PORTS and (other.scheme, other.host) not in known
+        ),
+        None,
+    )
+
+
+def _tenant_fillings(meant: list[Origin]) -> list[bytes]:
+    """Names that strangers can have below those meant: `evil.s3` where `*.amazonaws.com` is."""
+    hosts = dict.fromkeys(origin.host for origin in meant if origin.scheme in DEFAULT_PORTS)
+    names = dict.fromkeys(name for host in hosts for name in _parents(host))
+    lefts = [left for name in names for left in suffixes_below(name)[:_MOST_SUFFIXES]][:_MOST_TENANTS]
+    return [text.encode("ascii") for left in lefts for text in (f"evil.{left}", f"evil.{left}.")]
+
+
+def _parents(host: bytes) -> Iterator[bytes]:
+    """The names above this one, but for the last label."""
+    while b"." in (host := host.partition(b".")[2]):
+        yield host
+
+
+def _is_wide(node: Node) -> bool:
+    """Does it repeat several characters, so that each time may differ: `(dev-|stage-)*`?"""
+    return isinstance(node, Loop) and not isinstance(node.body, Chars) and node.high not in {0, 1}
 
 
 def _is_open(node: Node) -> bool:
@@ -138,10 +174,13 @@ def _plain_char(which: frozenset[int], preferred: bytes) -> bytes:
     return b"" if chosen is None else bytes([chosen])
 
 
-def _attacks(tree: Node, places: list[Node]) -> Iterator[bytes]:
+def _attacks(tree: Node, places: list[Node], wide: list[Node], texts: tuple[bytes, ...]) -> Iterator[bytes]:
     """The spellings with one open place, and then with all of them, filled by an attacker."""
     grounds = list(_grounds(places))
-    for text in _FILLINGS:
+    for place in wide:
+        for filling in (*texts, *_pairs(place, grounds[0])):
+            yield from islice(_spell(tree, {**grounds[0], id(place): filling}), MAX_SPELLINGS)
+    for text in texts:
         for place in places:
             for filling in _fit(place, text):
                 for ground in grounds:
@@ -150,11 +189,22 @@ def _attacks(tree: Node, places: list[Node]) -> Iterator[bytes]:
         yield from islice(_spell(tree, {**grounds[0], **everywhere}), MAX_SPELLINGS)
 
 
+def _pairs(place: Node, ground: Filling) -> Iterator[bytes]:
+    """Two rounds of a repeat, each perhaps another, and three."""
+    if isinstance(place, Loop):
+        rounds = tuple(islice(_spell(place.body, ground), _MOST_ROUNDS))
+        yield from (b"".join(pair) for pair in product(rounds, repeat=2))
+        yield from (text * 3 for text in rounds[:1])
+
+
 def _grounds(places: list[Node]) -> Iterator[Filling]:
     """What stands in the other open places while one is attacked."""
     plain = {id(place): _plain(place, 1) for place in places}
     yield plain
     yield {id(place): _plain(place, 0) for place in places}
+    dots = [place for place in places if isinstance(place, Loop) and _is_dot(place.body) and not place.low]
+    if dots:
+        yield {**plain, **{id(place): b"" for place in dots}}
     for place in places[:1]:  # ".*" at the front stands for the scheme too
         yield from ({**plain, id(place): filling} for filling in _fit(place, b"https://evil"))
 
@@ -165,8 +215,8 @@ def _fit(place: Node, text: bytes) -> Iterator[bytes]:
         case Chars(which):
             if len(text) == 1 and which.issuperset(text):
                 yield text
-            elif which and not text:
-                yield bytes([max(which)])
+            elif not text:
+                yield from _members(which)
             return
         case Loop(body=Chars(which), low=low, high=top):
             high = MAX_ORIGIN_BYTES if top is None else top
@@ -176,9 +226,20 @@ def _fit(place: Node, text: bytes) -> Iterator[bytes]:
         return
     if not text:
         yield (_plain_char(which, b"a0") * (low + 2))[:high]  # "a+" can hold "aaa"
+        yield from (member * max(low, 1) for member in _members(which) if high)
     if len(text) < low:
         text = text[:1] + text[-1:] * (low - len(text)) + text[1:]
     yield text[:high]
+
+
+def _members(which: frozenset[int]) -> Iterator[bytes]:
+    """Some characters of a class: what it was written for may be one of them alone."""
+    ordered = sorted(which)
+    yield from (bytes([char]) for char in dict.fromkeys(ordered[-1:] + ordered[len(ordered) // 2 :][:1]))
+
+
+def _is_dot(node: Node) -> bool:
+    return isinstance(node, Chars) and node.which == _DOT
 
 
 def _spell(node: Node, filling: Filling) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from corsproxy.cors.backtracking import find_backtracking
 from corsproxy.cors.hazards import (
     Hazard,
+    any_app_with_credentials,
     any_with_credentials,
     as_written,
     insecure_with_credentials,
@@ -33,7 +34,7 @@ class RegexEntry:
 
     matcher: OriginRegex
     admits_insecure: bool  # http:// origins of other machines
-    admits_tenants: bool  # several owners below one public suffix
+    admits_tenants: bool  # several owners below one public suffix, or several apps
 
 
 def read_regex(spec: PolicySpec, written: Written) -> tuple[RegexEntry | None, list[Hazard]]:
@@ -68,7 +69,7 @@ def _compile(text: bytes) -> re.Pattern[bytes]:
 
 def _entry(compiled: re.Pattern[bytes], reach: Reach) -> RegexEntry:
     insecure = any(_is_insecure(origin) for origin in reach.meant)
-    return RegexEntry(OriginRegex(compiled), insecure, reach.tenant is not None)
+    return RegexEntry(OriginRegex(compiled), insecure, bool(reach.tenant or reach.app))
 
 
 def _is_insecure(origin: Origin) -> bool:
@@ -101,6 +102,8 @@ def _judge(spec: PolicySpec, written: Written, reach: Reach, entry: RegexEntry) 
         return [_lookalike(written, reach.stranger)]
     if reach.tenant and not spec.dangerously_allow_public_suffix_origins:
         return [public_suffix(written, reach.tenant.host.decode().partition(".")[2])]
+    if reach.app and spec.allow_credentials and not spec.dangerously_allow_public_suffix_origins:
+        return [any_app_with_credentials(written, reach.app)]
     if entry.admits_insecure and spec.allow_credentials and not spec.dangerously_allow_insecure_origins:
         plainest = min(map(bytes, filter(_is_insecure, reach.meant)), key=len)
         return [insecure_with_credentials(written, plainest)]

@@ -13,7 +13,7 @@ from publicsuffixlist import PSLFILE, PublicSuffixList
 
 from corsproxy.cors.origins import DEFAULT_PORTS, Origin, is_ipv4, is_loopback_host
 
-__all__ = ["LOOPBACK", "PRIVATE", "is_public_suffix", "site_of"]
+__all__ = ["LOOPBACK", "PRIVATE", "shared_suffix", "site_of", "suffixes_below"]
 
 # Sites that are no names: hosts of the client's own machine, and addresses that only a local network reaches.
 LOOPBACK = b"(loopback)"
@@ -23,11 +23,20 @@ PRIVATE = b"(private network)"
 @lru_cache(maxsize=64)  # of those the remedy asks for, clients decide
 def _suffixes(top: str, *, icann_only: bool) -> PublicSuffixList:
     """The part of the list under one top-level domain, in ASCII. The whole of it takes 30 ms to read."""
+    return PublicSuffixList(_lines_under(top), only_icann=icann_only)
+
+
+def _lines_under(top: str) -> list[bytes]:
+    """The lines for one top-level domain: comments, which may begin or end a section, and rules
+    (publicsuffix.org/list).
+    """
     ends = _in_unicode(top).encode("utf-8")
-    # A line is a comment, which may begin or end a section, or a rule (publicsuffix.org/list).
     with Path(PSLFILE).open("rb") as lines:
-        under = [line for line in lines if line.startswith(b"//") or line.strip().endswith(ends)]
-    return PublicSuffixList(under, only_icann=icann_only)
+        return [line for line in lines if line.startswith(b"//") or line.strip().endswith(ends)]
+
+
+def _in_ascii(label: str) -> str:
+    return label.encode("idna").decode("ascii")
 
 
 def _in_unicode(label: str) -> str:
@@ -41,13 +50,38 @@ def _list_for(name: str, *, icann_only: bool = False) -> PublicSuffixList:
     return _suffixes(name.rpartition(".")[2], icann_only=icann_only)
 
 
-def is_public_suffix(host: bytes) -> bool:
-    """Is this name on the list: a domain such as `com` or `github.io`, where anyone can have a name?
+def shared_suffix(host: bytes) -> str:
+    """A name on the list that this is, or that lies below it: a domain where anyone can have a name, such as
+    `github.io`, or `s3.amazonaws.com` below `amazonaws.com`. "" when there is none.
 
     Names that the list does not know (`internal`, `test`) are not: nobody sells names there.
     """
     name = host.decode("ascii").removesuffix(".")
-    return _list_for(name).publicsuffix(name, accept_unknown=False) == name
+    if _list_for(name).publicsuffix(name, accept_unknown=False) == name:
+        return name
+    below = suffixes_below(host)
+    return f"{below[0]}.{name}" if below else ""
+
+
+def suffixes_below(host: bytes) -> tuple[str, ...]:
+    """What stands before this name, and its dot, in names on the list: the shortest first."""
+    name = host.decode("ascii").removesuffix(".")
+    return _below(name.rpartition(".")[2]).get(name, ())
+
+
+@lru_cache(maxsize=64)
+def _below(top: str) -> dict[str, tuple[str, ...]]:
+    """For every name above some of the list, under one top-level domain: what stands before it there."""
+    found: dict[str, list[str]] = {}
+    for line in _lines_under(top):
+        rule = line.decode("utf-8").strip()
+        if rule.startswith(("//", "!")):  # a comment, or an exception to a rule
+            continue
+        labels = [label if label.isascii() else _in_ascii(label) for label in rule.split(".")]
+        labels = ["any" if label == "*" else label for label in labels]
+        for at in range(1, len(labels)):
+            found.setdefault(".".join(labels[at:]), []).append(".".join(labels[:at]))
+    return {name: tuple(sorted(lefts, key=lambda left: (len(left), left))) for name, lefts in found.items()}
 
 
 def site_of(origin: Origin, *, icann_only: bool = False) -> tuple[bytes, bytes]:

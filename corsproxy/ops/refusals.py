@@ -168,6 +168,7 @@ def _to_do(exchange: Exchange, policy: CorsPolicy, decision: Decision, file: str
     remedy = find_remedy(policy, call, preflight=is_preflight)
     changes = "; ".join(change_text(change, file) for change in remedy.changes)
     if changes:
-        return f"To let it through: {changes}" + (f". Careful: {remedy.warning}" if remedy.warning else "")
+        careful = f". Careful: {remedy.warning}" if remedy.warning else ""
+        return f"If it is yours, let it through: {changes}{careful}"
     reasons = "; ".join(part for part in (remedy.warning, remedy.advice) if part)
     return f"No change of the file is recommended: {reasons}" if reasons else "corsproxy explain says more"

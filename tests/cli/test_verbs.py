@@ -179,6 +179,15 @@ def test_init_names_the_schema_only_when_it_writes_it(
     assert "yaml-language-server" not in STARTER
 
 
+def test_init_writes_to_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("init", "-").stdout == STARTER
+    assert list(tmp_path.iterdir()) == []
+    both = run("init", "-", "--with-schema")
+    assert (both.exit_code, both.stdout) == (2, "")
+    assert "--with-schema writes beside a file: name one" in both.stderr
+
+
 def test_init_says_why_it_cannot_write() -> None:
     result = run("init", "/nowhere/at/all.yaml")
     assert (result.exit_code, result.stderr) == (

@@ -218,6 +218,12 @@ ORIGINS = [
         credentials=True,
     ),
     Entry(
+        "trap 31: a name that holds public suffixes",
+        "https://*.amazonaws.com",
+        "public-suffix-origin",
+        "name your own host under s3.amazonaws.com, or set dangerously_allow_public_suffix_origins: true",
+    ),
+    Entry(
         "trap 31: a top-level domain",
         "https://*.com",
         "public-suffix-origin",

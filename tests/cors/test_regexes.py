@@ -263,6 +263,58 @@ def test_tenants_of_one_host_need_their_key() -> None:
     assert compiled(regex, dangerously_allow_public_suffix_origins=True) == (True, [])
 
 
+@pytest.mark.parametrize(
+    ("regex", "suffix"),
+    [
+        (r"https://.*\.amazonaws\.com", "s3.amazonaws.com"),
+        (r"https://([a-z0-9-]+\.)+amazonaws\.com", "s3.amazonaws.com"),
+        (r"https://[a-z0-9.-]+\.core\.windows\.net", "web.core.windows.net"),
+    ],
+)
+def test_an_expression_that_reaches_below_a_shared_name(regex: str, suffix: str) -> None:
+    loads, (hazard,) = compiled(regex)
+    assert (loads, hazard.code) == (False, "public-suffix-origin")
+    assert f"anyone can have a name under {suffix} " in hazard.message
+    assert compiled(regex, dangerously_allow_public_suffix_origins=True) == (True, [])
+
+
+def test_one_that_stays_above_them_is_one_owner_s() -> None:
+    assert compiled(r"https://[a-z]+\.amazonaws\.com") == (True, [])
+
+
+APPS = ["(chrome|moz)-extension://.*", "app://.+", "chrome-extension://[a-p]{32}", "capacitor://[a-z.]+"]
+
+
+@pytest.mark.parametrize("regex", APPS)
+def test_any_app_with_credentials_needs_its_key(regex: str) -> None:
+    loads, hazards = compiled(regex, allow_credentials=True)
+    assert (loads, [hazard.code for hazard in hazards]) == (False, ["any-app-with-credentials"])
+    assert compiled(regex) == (True, [])
+    keys = {"allow_credentials": True, "dangerously_allow_public_suffix_origins": True}
+    assert compiled(regex, **keys) == (True, [])
+
+
+def test_apps_that_are_spelled_out_need_none() -> None:
+    assert compiled("capacitor://localhost|app://(one|two)", allow_credentials=True) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("regex", "shows"),
+    [
+        (r"https://www[1-4]?example\.com", "https://www4example.com"),
+        (r"https://app\.example[1-3]?\.com", "https://app.example3.com"),
+        (r"https://(dev-|stage-)*example\.org", "https://dev-dev-example.org"),
+        (r"https://(dev-)+example\.com", "https://dev-dev-dev-example.com"),
+        (r"https://[a-z0-9]+-.\.?example\.net", "https://a-xexample.net"),
+        (r"https://[a-c]{2}-example\.com", "https://cc-example.com"),
+    ],
+)
+def test_what_a_choice_admits_beside_its_plainest(regex: str, shows: str) -> None:
+    loads, hazards = compiled(regex)
+    assert (loads, hazards[0].code) == (False, "regex-lookalike")
+    assert f"also matches {shows}," in hazards[0].message
+
+
 def test_the_key_for_tenants_opens_no_top_level() -> None:
     loads, hazards = compiled(r"https://[a-z]+\.com", dangerously_allow_public_suffix_origins=True)
     assert (loads, hazards[0].code) == (False, "regex-lookalike")

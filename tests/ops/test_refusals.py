@@ -97,22 +97,22 @@ CASES = [
         "an origin",
         refused(),
         "route api: a request from https://evil.example is refused: origin-not-allowed "
-        "(policy web, corsproxy.yaml:3). To let it through: add https://evil.example to "
+        "(policy web, corsproxy.yaml:3). If it is yours, let it through: add https://evil.example to "
         "policies.web.allow_origins (corsproxy.yaml:3)",
     ),
     Case(
         "a method",
         refused(APP, Preflight(APP, b"DELETE")),
         "route api: a preflight from https://app.example.com is refused: method-not-allowed DELETE "
-        "(policy web, corsproxy.yaml:2). To let it through: set policies.web.allow_methods to [DELETE] "
-        "(corsproxy.yaml:2)",
+        "(policy web, corsproxy.yaml:2). If it is yours, let it through: "
+        "set policies.web.allow_methods to [DELETE] (corsproxy.yaml:2)",
     ),
     Case(
         "a header",
         refused(APP, Preflight(APP, b"POST", b"content-type,x-id")),
         "route api: a preflight from https://app.example.com is refused: header-not-allowed x-id "
-        "(policy web, corsproxy.yaml:4). To let it through: add x-id to policies.web.allow_headers "
-        "(corsproxy.yaml:4)",
+        "(policy web, corsproxy.yaml:4). If it is yours, let it through: "
+        "add x-id to policies.web.allow_headers (corsproxy.yaml:4)",
     ),
     Case(
         "a list of headers that no browser sends",
@@ -131,8 +131,8 @@ CASES = [
         "what would be refused",
         refused(at=1),
         "route trial: a request from https://evil.example would be refused (report_only): origin-not-allowed "
-        "(corsproxy.yaml:15). To let it through: add https://evil.example to routes[1].cors.allow_origins "
-        "(corsproxy.yaml:15)",
+        "(corsproxy.yaml:15). If it is yours, let it through: "
+        "add https://evil.example to routes[1].cors.allow_origins (corsproxy.yaml:15)",
     ),
 ]
 

@@ -120,7 +120,6 @@ CASES = [
         "no-route",
         Outcome.READABLE,  # the 404, since one policy of the file allows the origin
         None,
-        APP,
     ),
     Case(
         "no route, and a preflight",
@@ -130,7 +129,6 @@ CASES = [
         "no-route",
         Outcome.NOT_SENT,
         None,
-        APP,
     ),
     Case(
         "a path that may be another's",
@@ -140,7 +138,6 @@ CASES = [
         "no-route",
         Outcome.READABLE,
         None,
-        APP,
     ),
     Case("no policy", b"/off", SECRET, True, "no-policy", Outcome.UPSTREAM_DECIDES, "off"),
     Case(

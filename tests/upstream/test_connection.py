@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from corsproxy.http.faults import Fault
 from corsproxy.http.fields import Fields
 from corsproxy.upstream.connection import Connection
+from tests.wire import PATIENCE, Upstream, Wire, get, ok, upstream
 
 
 class Owner:
@@ -129,3 +130,47 @@ def test_after_a_long_body_the_connection_reads_the_next_response(transport: Tra
     connection.send(second, b"", is_whole=True, head_only=False, may_switch=False)
     connection.data_received(LENGTH.replace(b"200", b"201"))
     assert (connection.status, second.body, connection.reusable) == (201, bytes(range(40)), True)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux")
+@pytest.mark.parametrize(
+    ("first", "is_acknowledged"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConte", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + b"x" * 5000, False),
+    ],
+    ids=["head", "half a head", "all", "much of it"],
+)
+async def test_a_response_that_comes_in_pieces_is_acknowledged_at_once(
+    first: bytes, is_acknowledged: bool
+) -> None:
+    """Else a server that writes head and body apart keeps the body back for 40 ms (RFC 9293 §3.7.4)."""
+
+    async def behave(_: Upstream, wire: Wire) -> None:
+        await wire.head()
+        await wire.send(ok())
+        await wire.head()
+        await wire.send(first)
+        await wire.rest()
+
+    async with upstream(behave) as legacy:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(Owner()), "127.0.0.1", legacy.port)
+        for _ in range(2):  # from the second on, the kernel takes it for a dialogue, and waits for our turn
+            told = Told()
+            connection.send(told, get("/"), is_whole=True, head_only=False, may_switch=False)
+            await told.heard(connection)
+        sock = connection.transport.get_extra_info("socket")
+        assert bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)) is is_acknowledged
+        connection.close()
+
+
+class Told(Receiver):
+    """Waits for the first bytes of a response."""
+
+    async def heard(self, connection: Connection) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while connection.untouched:  # noqa: ASYNC110 - half a head is told to nobody
+                await asyncio.sleep(0)
