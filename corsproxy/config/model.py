@@ -243,8 +243,8 @@ class Policy(Settings):
     )
     diagnostics: Flag = Field(
         False,
-        description="A refused preflight carries the fields that passed, and status 200, so that devtools name "
-        "the failing step; the log still says `denied`.",
+        description="A refused preflight carries the fields that passed, and status 200, so that devtools "
+        "name the failing step; the log still says `denied`.",
     )
     dangerously_allow_insecure_origins: Flag = Field(
         False, description="Permit `http://` origins together with credentials. Loopback needs no permission."

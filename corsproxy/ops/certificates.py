@@ -1,22 +1,34 @@
-"""TLS towards clients: the listener's certificate, and renewed files picked up while it serves.
+"""TLS towards clients: the listener's certificate, renewed while it serves, and handshakes that fail.
 
 Here:  the context of the listener, and a look at the files now and then. A new pair is loaded whole into a
-       context of its own before any handshake sees it; connections that are open keep what they have.
+       context of its own before any handshake sees it; connections that are open keep what they have. Why a
+       handshake failed: nobody else would say so, since there is no request yet.
 Never: what is wrong with a file (config.certificates), TLS towards upstreams.
 """
 
 import asyncio
 import logging
 import ssl
+import time
+from collections.abc import Callable
 
 from corsproxy.config.certificates import PemError, load_authorities, load_pair, pem_digest
 from corsproxy.config.table import ListenTls
+from corsproxy.upstream.tls import tls_objection
 
-__all__ = ["ListenerCertificate"]
+__all__ = ["FailedHandshakes", "ListenerCertificate"]
 
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
+_SILENT_SECONDS = 60.0  # between two lines on the same objection: anybody can fail, and often
+
+_ADVICE = {
+    "http request": "a client speaks plain HTTP: https:// is spoken here",
+    "unsupported protocol": "a client offers TLS 1.1 at most: 1.2 is the least here",
+    "tlsv1 alert unknown ca": "a client does not trust the certificate's authority",
+    "sslv3 alert bad certificate": "a client does not accept the certificate",
+}
 
 
 class ListenerCertificate:
@@ -30,6 +42,7 @@ class ListenerCertificate:
         self._current = _context(files)
         self.context = _context(files)
         self.context.sni_callback = self._show_current
+        self.context.sslobject_class = _telling(FailedHandshakes().note)
 
     def _show_current(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         """OpenSSL calls this in each handshake, with or without a name asked for."""
@@ -73,6 +86,43 @@ class ListenerCertificate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class FailedHandshakes:
+    """Tells of them, of each kind once in a while."""
+
+    def __init__(self) -> None:
+        self._silent_until: dict[str, float] = {}  # by objection: OpenSSL has some hundreds
+        self._left_out: dict[str, int] = {}
+
+    def note(self, error: ssl.SSLError) -> None:
+        """A handshake failed."""
+        objection = tls_objection(error)
+        now = time.monotonic()
+        if now < self._silent_until.get(objection, 0.0):
+            self._left_out[objection] = self._left_out.get(objection, 0) + 1
+            return
+        self._silent_until[objection] = now + _SILENT_SECONDS
+        others = self._left_out.pop(objection, 0)
+        advice = f" ({_ADVICE[objection]})" if objection in _ADVICE else ""
+        since = f"; {others} more since this was said last" if others else ""
+        _log.info("a TLS handshake failed: %s%s%s", objection, advice, since)
+
+
+def _telling(note: Callable[[ssl.SSLError], None]) -> type[ssl.SSLObject]:
+    """A server's side of TLS that hands over why its handshake failed: event loops keep that to themselves."""
+
+    class TellingSSLObject(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as error:
+                note(error)
+                raise
+
+    return TellingSSLObject
 
 
 def _context(files: ListenTls) -> ssl.SSLContext:

@@ -62,6 +62,9 @@ class Head:
         self.keep_alive = self.parser.should_keep_alive()
 
 
+_TLS_HANDSHAKE = b"\x16\x03"  # record type and major version (RFC 8446 §5.1)
+
+
 def parse_head(raw: bytes) -> Head | Fault | None:
     """Read the bytes up to the first empty line, or None when nothing stands before it.
 
@@ -114,6 +117,8 @@ class HeadStart:
 
 def _refusal(error: HttpParserError, raw: bytes) -> Fault:
     """Why llhttp refuses these bytes. Its own words quote nothing of them."""
+    if raw.startswith(_TLS_HANDSHAKE):
+        return BAD_REQUEST.because("a TLS handshake, where plain HTTP is spoken")
     if isinstance(error, HttpParserInvalidMethodError):
         return BAD_REQUEST.because("unknown method")
     if isinstance(error, HttpParserInvalidURLError):

@@ -15,7 +15,8 @@ import trustme
 from corsproxy.config.certificates import PemError
 from corsproxy.config.table import Address, Endpoint, ListenTls, Route, Table, Timeouts, UpstreamTls
 from corsproxy.config.words import quoted
-from corsproxy.ops.certificates import ListenerCertificate
+from corsproxy.ops import certificates
+from corsproxy.ops.certificates import FailedHandshakes, ListenerCertificate
 from corsproxy.ops.configuration import Loaded, Source
 from corsproxy.ops.process import serve
 from tests.certificates import (
@@ -126,7 +127,10 @@ async def test_older_versions_are_not(files: Files) -> None:
             await dial_tls(front.address, context)
 
 
-async def test_plain_http_on_the_tls_port_gets_no_answer(files: Files) -> None:
+async def test_plain_http_on_the_tls_port_gets_no_answer_and_the_log_says_why(
+    files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     async with proxy(route(1), tls=listen_tls(files)) as front:
         wire = await dial(front.address)
         await wire.send(get("/"))
@@ -134,6 +138,37 @@ async def test_plain_http_on_the_tls_port_gets_no_answer(files: Files) -> None:
             assert not (await wire.rest()).startswith(b"HTTP/")
         assert front.recorder.exchanges == []
         await wire.close()
+    says = "a TLS handshake failed: http request (a client speaks plain HTTP: https:// is spoken here)"
+    assert [record.message for record in caplog.records] == [says]
+
+
+async def test_tls_on_the_plain_port_is_named(files: Files) -> None:
+    async with proxy(route(1)) as front:
+        with pytest.raises(ssl.SSLError):
+            await dial_tls(front.address, client_context(files))
+        assert front.last.fault is not None
+        assert front.last.fault.detail == "a TLS handshake, where plain HTTP is spoken"
+
+
+def test_handshakes_that_fail_alike_are_told_of_once_in_a_while(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    failed = FailedHandshakes()
+    clock = 1000.0
+    monkeypatch.setattr(certificates.time, "monotonic", lambda: clock)
+    for reason in ("HTTP_REQUEST", "HTTP_REQUEST", "NO_SHARED_CIPHER", "HTTP_REQUEST"):
+        error = ssl.SSLError(1, "unimportant")
+        error.reason = reason
+        failed.note(error)
+    clock += 61.0
+    failed.note(error)
+    plain = "a TLS handshake failed: http request (a client speaks plain HTTP: https:// is spoken here)"
+    assert [record.message for record in caplog.records] == [
+        plain,
+        "a TLS handshake failed: no shared cipher",
+        f"{plain}; 2 more since this was said last",
+    ]
 
 
 async def test_a_client_that_does_not_shake_hands_is_let_go(files: Files) -> None:
