@@ -110,7 +110,7 @@ class FailedHandshakes:
 
 
 def _telling(note: Callable[[ssl.SSLError], None]) -> type[ssl.SSLObject]:
-    """A server's side of TLS that hands over why its handshake failed: event loops keep that to themselves."""
+    """A server's side of TLS that hands over why its handshake failed: event loops do not say."""
 
     class TellingSSLObject(ssl.SSLObject):
         def do_handshake(self) -> None:
