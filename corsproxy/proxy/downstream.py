@@ -216,6 +216,8 @@ class Downstream(RequestHandler):
         """The response is written in full."""
         self.work = None
         self._upload_paused = False
+        if self._reader.body:  # nobody wanted it: it is no part of what comes next
+            self._reader.take_body()
         if self.closes:
             self._end()
             return

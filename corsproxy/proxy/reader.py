@@ -184,6 +184,7 @@ class RequestReader:
         )
 
     def _begin_body(self, request: Request) -> Fault | None:
+        self.body = []
         self.complete = False
         self._body_left = request.body_bytes
         self._chunks = ChunkedBody() if request.chunked else None

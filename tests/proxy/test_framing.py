@@ -5,13 +5,15 @@ bad request hides a second one where the other reading would find it: no byte of
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
-from tests.proxy.conftest import APP, proxy, route
+from corsproxy.config.table import Limits, Match
+from tests.proxy.conftest import APP, policy, proxy, route
 from tests.wire import Upstream, Wire, answers, get, ok, upstream
 
+BLOCKING = policy(on_denied="block")
 # What a smuggled request would look like to the upstream.
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: hidden.test\r\n\r\n"
 
@@ -551,6 +553,83 @@ async def test_17_the_body_of_a_preflight_is_not_the_next_request() -> None:
             wire.writer.write_eof()
             assert await wire.ended()
         assert saw_nothing(legacy)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A request with a body that the proxy answers by itself."""
+
+    says: str
+    first: str
+    lines: tuple[str, ...] = ()
+    status: int = 404
+    settings: dict[str, object] = field(default_factory=dict)
+
+
+OWN_ANSWERS = [
+    Own("no route", "POST /zzz HTTP/1.1"),
+    Own("a path that may be another's", "POST /api/..%2fx HTTP/1.1", status=400),
+    Own("another origin", "POST /api HTTP/1.1", ("Origin: https://evil.test",), 403, {"policy": BLOCKING}),
+    Own("too much at once", "POST /api HTTP/1.1", (), 503, {"limits": Limits(in_flight=1)}),
+    Own(
+        "a preflight", "OPTIONS /api HTTP/1.1", (f"Origin: {APP}", "Access-Control-Request-Method: PUT"), 204
+    ),
+    Own("an OPTIONS that goes no further", "OPTIONS /api HTTP/1.1", ("Max-Forwards: 0",), 200),
+]
+
+
+@pytest.mark.parametrize("first_chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("then_chunked", [False, True], ids=["then length", "then chunked"])
+@pytest.mark.parametrize("case", OWN_ANSWERS, ids=lambda case: case.says)
+async def test_17_a_body_that_nobody_wanted_is_no_part_of_the_next(
+    case: Own, first_chunked: bool, then_chunked: bool
+) -> None:
+    """RFC 9112 §9.3: read in full, and dropped. In the next body it would be a request of its own there."""
+    held = asyncio.Event()
+
+    async def behave(server: Upstream, wire: Wire) -> None:
+        while True:
+            request = await server.request(wire)
+            if "/held" in request.first_line:
+                await held.wait()
+            await wire.send(ok())
+
+    settings = {"match": Match(path=b"/api"), **case.settings}
+    async with upstream(behave) as legacy, proxy(route(legacy.port, **settings)) as front:
+        wire = await front.dial()
+        other = await front.dial()
+        if case.status == 503:
+            await other.send(get("/api/held"))
+            await legacy.asked.wait()
+        await wire.send(with_body(case.first, b"hello" + HIDDEN, *case.lines, is_chunked=first_chunked))
+        answer = await wire.message()
+        assert (answer.status, answer.one("Connection")) == (case.status, None)
+        held.set()
+        if case.status == 503:
+            await other.message()
+        legacy.requests.clear()
+        await wire.send(with_body("POST /api HTTP/1.1", b"HELLO", is_chunked=then_chunked))
+        assert (await wire.message()).status == 200
+        assert [request.body for request in legacy.requests] == [b"HELLO"]
+
+
+def with_body(first: str, body: bytes, *lines: str, is_chunked: bool) -> bytes:
+    if is_chunked:
+        return head(*lines, "Transfer-Encoding: chunked", first=first) + b"%x\r\n%b\r\n0\r\n\r\n" % (
+            len(body),
+            body,
+        )
+    return head(*lines, f"Content-Length: {len(body)}", first=first) + body
+
+
+async def test_a_body_that_nobody_wanted_takes_no_memory() -> None:
+    async with proxy(route(1, match=Match(path=b"/api"))) as front:
+        wire = await front.dial()
+        for _ in range(3):
+            await wire.send(with_body("POST /zzz HTTP/1.1", b"x" * 10_000, is_chunked=False))
+            assert (await wire.message()).status == 404
+        assert front.server._clients is not None
+        assert [each._reader.body for each in front.server._clients._connections] == [[]]
 
 
 async def test_19_pipelined_answers_keep_their_order_when_the_first_is_slow() -> None:
