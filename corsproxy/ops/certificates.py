@@ -16,7 +16,7 @@ from corsproxy.config.certificates import PemError, load_authorities, load_pair,
 from corsproxy.config.table import ListenTls
 from corsproxy.upstream.tls import tls_objection
 
-__all__ = ["FailedHandshakes", "ListenerCertificate"]
+__all__ = ["Handshakes", "ListenerCertificate"]
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ class ListenerCertificate:
         self._current = _context(files)
         self.context = _context(files)
         self.context.sni_callback = self._show_current
-        self.context.sslobject_class = _telling(FailedHandshakes().note)
+        self.handshakes = Handshakes()
+        self.context.sslobject_class = _watched_by(self.handshakes)
 
     def _show_current(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         """OpenSSL calls this in each handshake, with or without a name asked for."""
@@ -88,15 +89,29 @@ class ListenerCertificate:
             self._timer = None
 
 
-class FailedHandshakes:
-    """Tells of them, of each kind once in a while."""
+class Handshakes:
+    """Those under way: how many, whether there may be more, and why some failed."""
 
     def __init__(self) -> None:
+        self.has_room: Callable[[int], bool] = lambda _: True  # for so many more connections
+        self._under_way = 0
         self._silent_until: dict[str, float] = {}  # by objection: OpenSSL has some hundreds
         self._left_out: dict[str, int] = {}
 
+    def begin(self) -> None:
+        """A client wants one. Raises SSLError when there are too many: each holds a descriptor."""
+        if not self.has_room(self._under_way + 1):
+            error = ssl.SSLError(ssl.SSL_ERROR_SSL, "too many connections")
+            error.reason = "TOO_MANY_CONNECTIONS"
+            raise error
+        self._under_way += 1
+
+    def end(self) -> None:
+        """One is over, however."""
+        self._under_way -= 1
+
     def note(self, error: ssl.SSLError) -> None:
-        """A handshake failed."""
+        """One failed: tell of each kind once in a while."""
         objection = tls_objection(error)
         now = time.monotonic()
         if now < self._silent_until.get(objection, 0.0):
@@ -109,20 +124,37 @@ class FailedHandshakes:
         _log.info("a TLS handshake failed: %s%s%s", objection, advice, since)
 
 
-def _telling(note: Callable[[ssl.SSLError], None]) -> type[ssl.SSLObject]:
-    """A server's side of TLS that hands over why its handshake failed: event loops do not say."""
+def _watched_by(handshakes: Handshakes) -> type[ssl.SSLObject]:
+    """A server's side of TLS that hands over how its handshake went: event loops do not say.
 
-    class TellingSSLObject(ssl.SSLObject):
+    They drop it with the connection, so one that is cut in the middle is over when its object is.
+    """
+
+    class WatchedSSLObject(ssl.SSLObject):
+        is_under_way = False
+
         def do_handshake(self) -> None:
             try:
+                if not self.is_under_way:
+                    handshakes.begin()
+                    self.is_under_way = True
                 super().do_handshake()
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 raise
             except ssl.SSLError as error:
-                note(error)
+                self._end()
+                handshakes.note(error)
                 raise
+            self._end()
 
-    return TellingSSLObject
+        def _end(self) -> None:
+            if self.is_under_way:
+                self.is_under_way = False
+                handshakes.end()
+
+        __del__ = _end
+
+    return WatchedSSLObject
 
 
 def _context(files: ListenTls) -> ssl.SSLContext:

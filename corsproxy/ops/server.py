@@ -32,7 +32,7 @@ __all__ = ["ListenError", "Observer", "Server", "StartError", "unresolved_hosts"
 _log = logging.getLogger(__name__)
 
 _RESOLVE_SECONDS = 5.0
-_TLS_SHUTDOWN_SECONDS = 5.0
+_TLS_SHUTDOWN_SECONDS = 86_400.0  # a connection has deadlines of its own, which know whether its client reads
 _ACCEPTS_A_TURN = 8
 
 
@@ -84,6 +84,8 @@ class Server:
         tls = self.table.tls
         self._certificate = None if tls is None else ListenerCertificate(tls)
         self._clients = ClientServer(self._handler(self.table), loop=asyncio.get_running_loop())
+        if self._certificate is not None:
+            self._certificate.handshakes.has_room = self._clients.has_room
         address = self.table.listen
         try:
             socks = bind(address) if self._socks is None else self._socks

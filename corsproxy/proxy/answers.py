@@ -52,8 +52,14 @@ def head_lines(decision: Decision, *, exposing: tuple[bytes, ...] = ()) -> bytes
 
 
 def interim_head(status: int, fields: Fields) -> bytes:
-    """A 1xx head, complete: without the fields of the hop and those about CORS, which mean nothing here."""
-    ends = HOP_BY_HOP | nominated(value for name, value in fields if name.lower() == b"connection")
+    """A 1xx head, complete: without the fields of the hop and those about CORS, which mean nothing here, and
+    without a length, which it must not have (RFC 9110 §8.6).
+    """
+    ends = (
+        HOP_BY_HOP
+        | {b"content-length"}
+        | nominated(value for name, value in fields if name.lower() == b"connection")
+    )
     crossing = [
         field for field in fields if field[0].lower() not in ends and not is_cors_field(field[0].lower())
     ]

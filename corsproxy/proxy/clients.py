@@ -23,6 +23,8 @@ _TURNS_TO_ARRIVE = 5
 _QUEUE_SECONDS = 0.5
 _IN_USE_SECONDS = 1.0  # since the last exchange
 _ROUNDING = 1e-6  # what the last bits of a part may be short of a whole number
+# A few connections over the ceiling are still told so (503); the rest are closed unread.
+_SURPLUS_ANSWERED = 16
 _EASED_AT_ONCE = 32  # each has to connect again, and with TLS that takes a millisecond or two
 
 
@@ -91,6 +93,11 @@ class ClientServer(web.Server):
         """Let every connection finish its exchange, and cut those that have not within `timeout` seconds."""
         await turns()  # what was accepted, or received, before the listener closed is on its way here
         await super().shutdown(timeout)
+
+    def has_room(self, more: int = 0) -> bool:
+        """False when there are, with so many more, too many to tell all of them so."""
+        ceiling = self._service.settings().limits.connections
+        return self.open_count + more <= ceiling + ceiling // 10 + _SURPLUS_ANSWERED
 
     @property
     def open_count(self) -> int:

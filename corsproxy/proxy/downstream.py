@@ -11,6 +11,7 @@ import logging
 import math
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, cast
 
 from aiohttp.base_protocol import BaseProtocol
@@ -19,6 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 from corsproxy.http.faults import CLIENT_TIMEOUT, Fault
 from corsproxy.http.fields import Fields
 from corsproxy.http.forwarded import client_address, forwarded_lines, trusts
+from corsproxy.proxy.delivery import look_at_delivery
 from corsproxy.proxy.reader import RequestReader
 from corsproxy.proxy.roles import Pump, Service, Work
 
@@ -30,8 +32,6 @@ __all__ = ["Downstream"]
 _log = logging.getLogger(__name__)
 
 _LINGER_SECONDS = 2.0
-# A few connections over the ceiling are still told so (503); the rest are closed unread.
-_SURPLUS_ANSWERED = 16
 _SURPLUS_SECONDS = 1.0
 _MOST_HELD = 64 * 1024  # bytes of responses until the end of the turn
 _IDLE, _HEAD, _EXCHANGE, _TUNNEL, _CLOSING = range(5)
@@ -53,6 +53,7 @@ class Downstream(RequestHandler):
         "_reader",
         "_service",
         "_settings",
+        "_taken",
         "_timer",
         "_timer_at",
         "_upload_paused",
@@ -84,6 +85,7 @@ class Downstream(RequestHandler):
         self._deadline = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._taken = -sys.maxsize  # how far the client had come when it was looked at last
         self._gone: asyncio.Future[None] | None = None
         self._pump: Pump | None = None
         self.work: Work | None = None
@@ -287,9 +289,8 @@ class Downstream(RequestHandler):
         self.forwarded = forwarded_lines(self.peer, tls=tls)
         trusted = self._settings.trusted
         self.trusts_peer = bool(trusted) and trusts(self.peer, trusted)
-        ceiling = self._settings.limits.connections
-        self.is_surplus = server.open_count > ceiling
-        if server.open_count > ceiling + ceiling // 10 + _SURPLUS_ANSWERED:
+        self.is_surplus = server.open_count > self._settings.limits.connections
+        if self.is_surplus and not server.has_room():
             self.cut()
         else:
             self.arm(_SURPLUS_SECONDS if self.is_surplus else self._settings.timeouts.keepalive)
@@ -318,8 +319,11 @@ class Downstream(RequestHandler):
         if self._pump is not None:
             return self._pump.on_client_eof()
         if self.work is not None:
+            is_answered = self.work.is_answered
             self._phase = _CLOSING
             self._let_go()
+            if is_answered:
+                self.cut()
         return None
 
     def data_received(self, data: bytes) -> None:
@@ -394,7 +398,7 @@ class Downstream(RequestHandler):
     def _next_request(self, reader: RequestReader) -> None:
         request = reader.read_head()
         if request is None:
-            if self._phase == _IDLE:
+            if self._phase == _IDLE and reader.unfinished_head.strip(b"\r\n"):  # empty lines begin nothing
                 self._phase = _HEAD
                 self.arm(self._settings.timeouts.client_head)
         elif isinstance(request, Fault):
@@ -459,7 +463,18 @@ class Downstream(RequestHandler):
         elif self._phase == _HEAD:
             self._refuse(CLIENT_TIMEOUT)
         elif self.transport is not None:
-            self.transport.abort()
+            self._end_waiting(self.transport)
+
+    def _end_waiting(self, transport: asyncio.Transport) -> None:
+        """Nothing more is expected of this client; but one that takes its last response slowly may go on."""
+        is_on_its_way, taken = look_at_delivery(transport)
+        if not is_on_its_way:
+            transport.abort()
+        elif taken > self._taken:
+            self._taken = taken
+            self.arm(self._settings.timeouts.idle)
+        else:
+            self.cut()
 
     # The end
 
@@ -485,7 +500,7 @@ class Downstream(RequestHandler):
         all_sent = transport.get_write_buffer_size() == 0
         if (reader.complete and not reader.waiting and not may_go_on) or not transport.can_write_eof():
             transport.close()
-            if all_sent:
+            if all_sent and self.scheme == b"http":  # else both sides have to say goodbye
                 return
         else:
             reader.waiting = b""

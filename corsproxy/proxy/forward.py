@@ -8,7 +8,6 @@ Never: deciding about CORS or routes; formatting of the record.
 import asyncio
 import time
 from typing import Protocol as Shape
-from typing import cast
 
 from corsproxy.http.faults import (
     BODY_TOO_LARGE,
@@ -55,6 +54,8 @@ class Forward:
 
     __slots__ = (
         "_connection",
+        "_connects_by",
+        "_continued",
         "_first",
         "_framing",
         "_head_bytes",
@@ -95,6 +96,8 @@ class Forward:
         self.is_answered = False  # the head of the response is out
         self._received = 0  # bytes of the request body so far
         self._reused = False
+        self._connects_by = 0.0  # on the monotonic clock; 0 = it has not tried yet
+        self._continued = False  # the upstream wants the body that the client holds back
         self._retries = service.route.upstream.retries
         self._pool: Pool | None = None  # of the endpoint that the exchange is with
         self._tried: tuple[Pool, ...] = ()  # where connecting failed
@@ -128,7 +131,8 @@ class Forward:
 
     # The way to the upstream
 
-    def _connect(self, pool: Pool) -> None:
+    def _connect(self, pool: Pool, *, first: bool = False) -> None:
+        """first: it has had its turn already, for a connection that was no good."""
         connection = pool.take()
         if connection is not None:
             self._reused = True
@@ -137,8 +141,11 @@ class Forward:
         self._reused = False
         if not self.client.request_complete:  # else reading goes on: so a client that leaves is noticed
             self.client.pause_upload()
-        timeout = self.service.route.timeouts.connect
-        self._opening = pool.open(timeout, self._opened)
+        now = time.monotonic()
+        if not first or not self._connects_by:
+            self._connects_by = now + self.service.route.timeouts.connect
+        timeout = max(self._connects_by - now, 0.0)
+        self._opening = pool.open(timeout, self._opened, first=first)
         self.client.arm(timeout + 1.0)  # the connect has its own timer; this one only outlasts it
 
     def _opened(self, outcome: Connection | Fault) -> None:
@@ -196,7 +203,9 @@ class Forward:
         """True when it is the upstream's turn: it has the request, or the client waits for a 100."""
         if self.is_answered:
             return False
-        return self.client.request_complete or (self.request.expects and not self._received)
+        if self.client.request_complete:
+            return True
+        return self.request.expects and not self._continued and not self._received
 
     def _framed_body(self) -> bytes | None:
         """The body pieces that arrived, framed for the upstream; None when they were too many."""
@@ -267,6 +276,9 @@ class Forward:
         """A 1xx response goes on to whoever can understand it (RFC 9110 §15.2)."""
         if not self.request.is_http10 and (status != 100 or self.request.expects):
             self.client.write(interim_head(status, fields))
+        if status == 100:
+            self._continued = True
+            self._arm()
 
     def pause_upload(self) -> None:
         """The upstream takes no more for now: neither do we."""
@@ -329,10 +341,17 @@ class Forward:
             self._fail(fault)
 
     def on_unsent(self, held: bytes) -> None:
-        """The kept connection had ended, or spoken unasked: another one, which is no retry."""
+        """The kept connection had ended, or spoken unasked: another one, which is no retry.
+
+        In the next turn: the next one may have ended, too, and so on.
+        """
         self._connection = None
         self._first = held
-        self._connect(cast(Pool, self._pool))  # it has one for as long as it waits
+        asyncio.get_running_loop().call_soon(self._connect_again)
+
+    def _connect_again(self) -> None:
+        if self._pool is not None:  # else it is over: the client left meanwhile
+            self._connect(self._pool, first=True)
 
     def _may_retry(self, connection: Connection) -> bool:
         """True when a kept connection proved stale and the request can be sent again (RFC 9110 §9.2.2)."""
@@ -452,6 +471,8 @@ class Forward:
     def _finish(self, connection: Connection) -> None:
         """The response is complete; the connection may serve another request."""
         self._connection = None
+        if self._framing >= Framing.CHUNKED and connection.is_http10:
+            connection.reusable = False  # no such framing in HTTP/1.0: it is in doubt (RFC 9112 §6.1)
         connection.release(request_complete=self.client.request_complete)
         self._end()
 

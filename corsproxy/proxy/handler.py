@@ -102,7 +102,7 @@ class Handler:
             )
             exchange.decision = decision
             if not decision.passes:
-                self._send_answer(client, exchange, head, body, None)
+                self._send_answer(client, exchange, head, body)
                 return
         ready = _decide(client, service, request)
         if exchange.decision is None:  # not a preflight, or one that the upstream settles
@@ -115,7 +115,7 @@ class Handler:
         elif ready.decision.blocks or _may_not_switch(service, ready, request):
             self._answer_refusal(client, exchange, ready.decision, request)
         elif request.max_forwards == 0:
-            self._send_answer(client, exchange, options_answer(ready.decision), b"", None)
+            self._send_answer(client, exchange, options_answer(ready.decision), b"")
         else:
             service.load.in_flight += 1
             Forward(client, request, exchange, service, ready, self).start()
@@ -124,10 +124,12 @@ class Handler:
         """Answer a request that could not be read; what is legible of its head may still name an origin."""
         exchange = Exchange(time.monotonic(), client.peer)
         exchange.scheme = client.scheme
+        exchange.method, exchange.path = _legible_line(head)
         exchange.origin = _legible_origin(head)
         exchange.request_id = _new_id()
-        decision = decide_no_route(self.table.policies, exchange.origin)
-        self._answer_fault(client, exchange, fault, decision, None)
+        exchange.fault = fault
+        answer, body = fault_answer(fault, decide_no_route(self.table.policies, exchange.origin))
+        self._send_answer(client, exchange, answer, b"" if exchange.method == b"HEAD" else body)
 
     def _without_route(self, request: Request) -> Decision:
         return decide_no_route(self.table.policies, request.origin, preflight=request.is_preflight)
@@ -138,7 +140,7 @@ class Handler:
         self, client: Downstream, exchange: Exchange, decision: Decision, request: Request
     ) -> None:
         head, body = refusal_answer(decision, "This origin may not use this route.")
-        self._send_answer(client, exchange, head, body, request)
+        self._send_answer(client, exchange, head, b"" if request.method == b"HEAD" else body)
 
     def _answer_fault(
         self,
@@ -146,19 +148,15 @@ class Handler:
         exchange: Exchange,
         fault: Fault,
         decision: Decision | None,
-        request: Request | None,
+        request: Request,
     ) -> None:
         exchange.fault = fault
-        if exchange.decision is None and request is not None:
+        if exchange.decision is None:
             exchange.decision = decision
         head, body = fault_answer(fault, decision)
-        self._send_answer(client, exchange, head, body, request)
+        self._send_answer(client, exchange, head, b"" if request.method == b"HEAD" else body)
 
-    def _send_answer(
-        self, client: Downstream, exchange: Exchange, head: bytes, body: bytes, request: Request | None
-    ) -> None:
-        if request is not None and request.method == b"HEAD":
-            body = b""
+    def _send_answer(self, client: Downstream, exchange: Exchange, head: bytes, body: bytes) -> None:
         exchange.status = int(head[9:12])
         exchange.sent_bytes = len(body)
         head += self._closing_lines(client, exchange)
@@ -268,6 +266,15 @@ def _is_same_origin(client: Downstream, request: Request) -> bool:
     if client.trusts_peer:
         scheme, host = public_origin(request.forwarding, scheme, host)
     return request.origin == scheme + b"://" + host.lower()
+
+
+_LINE = re.compile(rb"[\r\n]*([A-Z]{1,20}) (/[!->@-~]{0,1023})")  # the path without its query
+
+
+def _legible_line(head: bytes) -> tuple[bytes, bytes]:
+    """Method and path of a head that was refused unread, where they can be made out; else b"" and b""."""
+    found = _LINE.match(head)
+    return (found[1], found[2]) if found else (b"", b"")
 
 
 _ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([!-~]{1,512})[ \t]*(?=\r\n)", re.IGNORECASE)

@@ -203,6 +203,11 @@ class Connection(asyncio.Protocol):
         if receiver is not None:
             receiver.on_unsent(held)
 
+    @property
+    def is_http10(self) -> bool:
+        """True when the response, whose head is here, is of HTTP/1.0."""
+        return self._parser.get_http_version() == "1.0"
+
     def take_body(self) -> list[bytes]:
         """The body pieces that came since the last call."""
         body = self._body
@@ -218,10 +223,15 @@ class Connection(asyncio.Protocol):
         self.transport.resume_reading()
 
     def release(self, *, request_complete: bool) -> None:
-        """The exchange is over: keep the connection if its framing is beyond doubt, else close it."""
+        """The exchange is over: keep the connection if its framing is beyond doubt, else close it.
+
+        A request that the endpoint has not taken in full would stand in the way of the next one.
+        """
         self._receiver = None
-        self.transport.resume_reading()
-        if self.complete and self.reusable and request_complete and not self.transport.is_closing():
+        transport = self.transport
+        transport.resume_reading()
+        is_sound = self.complete and self.reusable and request_complete and not transport.is_closing()
+        if is_sound and not transport.get_write_buffer_size():
             self._owner.keep(self)
         else:
             self.close()

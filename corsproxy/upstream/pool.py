@@ -86,16 +86,16 @@ class Pool:
                 return connection
         return None
 
-    def open(self, timeout: float, opened: Opened) -> asyncio.Task[None]:
+    def open(self, timeout: float, opened: Opened, *, first: bool = False) -> asyncio.Task[None]:
         """Open a connection within `timeout` seconds and hand it, or the fault, to `opened`.
 
-        At the limit it waits for one to become free, in the order of asking. Returns the task that does it,
-        for the caller to cancel when nobody waits any more.
+        At the limit it waits for one to become free, in the order of asking; `first`: its turn was before all
+        others'. Returns the task that does it, for the caller to cancel when nobody waits any more.
         """
         attempt = _Attempt()
         if 0 < self._max_connections <= self.open_count:
             attempt.turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(attempt.turn)
+            (self._waiting.appendleft if first else self._waiting.append)(attempt.turn)
         else:
             self.open_count += 1
             attempt.is_counted = True

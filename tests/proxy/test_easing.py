@@ -228,20 +228,26 @@ def unsent(front: Proxy) -> int:
 
 
 @contextlib.asynccontextmanager
-async def bytes_waiting(**settings: object) -> AsyncIterator[tuple[Proxy, Wire]]:
-    """A last response, most of which the kernel does not take from the proxy as long as nobody reads."""
+async def bytes_waiting(
+    *, path: str = "/some", is_last: bool = True, files: Files | None = None, **settings: object
+) -> AsyncIterator[tuple[Proxy, Wire]]:
+    """A response, most of which the kernel does not take from the proxy as long as nobody reads."""
+    if files is not None:
+        settings["tls"] = ListenTls(files.cert, files.key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         async with (
             upstream(Legacy().behave) as legacy,
             proxy(route(legacy.port), listener=listener, **settings) as front,
         ):
-            wire = await dial_narrow(front, window=4096)
-            front.server.ease(1.0)
-            await wire.send(get("/some"))
+            tls = None if files is None else client_context(files)
+            wire = await dial_narrow(front, tls, window=4096)
+            if is_last:
+                front.server.ease(1.0)
+            await wire.send(get(path))
             await until_recorded(front, 2)
             await turns()
-            assert unsent(front) > 0
+            assert files or unsent(front) > 0  # TLS: it waits where nobody can see it
             yield front, wire
 
 

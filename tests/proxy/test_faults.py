@@ -28,9 +28,11 @@ from corsproxy.http.faults import (
     Fault,
 )
 from corsproxy.http.fields import Fields
+from corsproxy.upstream import pool as pool_module
 from corsproxy.upstream.connection import Connection
 from corsproxy.upstream.pool import Pool
 from tests.proxy.conftest import APP, Proxy, proxy, route, upstream_at
+from tests.proxy.test_shutdown import turns
 from tests.wire import PATIENCE, Behaviour, Message, Upstream, Wire, answers, ask, get, names_of, ok, upstream
 
 ORIGIN = f"Origin: {APP}"
@@ -497,6 +499,49 @@ async def test_47_what_comes_in_one_turn_with_a_request_sends_it_by_another_conn
             intrude()
         answer = await client.message()
         assert (answer.status, answer.body, answer.one("X-Intruder")) == (200, b"mine", None)
+        assert legacy.connections == 2
+
+
+async def test_a_hundred_and_fifty_stale_connections_keep_no_upload_from_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is looked at when its turn comes, however many there are."""
+    held = asyncio.Event()
+
+    async def behave(server: Upstream, wire: Wire) -> None:
+        while True:
+            request = await server.request(wire)
+            if "/held" in request.first_line:
+                await held.wait()
+            await wire.send(ok(request.body))
+
+    async with upstream(behave) as legacy, proxy(route(legacy.port)) as front:
+        wires = [await front.dial() for _ in range(150)]
+        for wire in wires:
+            await wire.send(get("/held"))
+        await turns()
+        held.set()
+        for wire in wires:
+            await wire.message()
+        monkeypatch.setattr(pool_module, "_has_lost_socket", lambda _: True)
+        (wire, *_) = wires
+        await wire.send(get("/", "Content-Length: 5", method="POST"))
+        await turns(400)
+        await wire.send(b"hello")
+        answer = await wire.message()
+        assert (answer.status, answer.body) == (200, b"hello")
+
+
+async def test_5_a_chunked_response_of_http10_ends_its_connection() -> None:
+    """RFC 9112 §6.1: its framing is in doubt."""
+    chunked = response("Connection: keep-alive", "Transfer-Encoding: chunked", first="HTTP/1.0 200 OK")
+    async with (
+        upstream(answers(chunked + b"2\r\nok\r\n0\r\n\r\n")) as legacy,
+        proxy(route(legacy.port)) as front,
+    ):
+        for _ in range(2):
+            answer = await ask(front.address, get("/"))
+            assert (answer.status, answer.body) == (200, b"ok")
         assert legacy.connections == 2
 
 

@@ -174,6 +174,26 @@ async def test_a_new_time_for_idle_connections_holds_for_those_there_are(before:
         assert await used.ended()
 
 
+async def test_an_empty_line_begins_no_request() -> None:
+    """RFC 9112 §2.2. Else a 408 would come that nobody asked for, and be taken for the next answer."""
+    timeouts = Timeouts(client_head=QUICK, keepalive=QUICK * 2)
+    async with upstream(answers(ok())) as legacy, proxy(route(legacy.port), timeouts=timeouts) as front:
+        wire = await front.dial()
+        await wire.send(get("/") + b"\r\n")
+        await wire.message()
+        assert await wire.rest() == b""
+
+
+async def test_62_a_head_that_is_refused_and_asks_for_none_gets_no_body() -> None:
+    async with proxy(route(1)) as front:
+        wire = await front.dial()
+        await wire.send(get("/a?secret", "Host: another.test", method="HEAD"))
+        answer = await wire.message(head_only=True)
+        assert (answer.status, int(answer.one("Content-Length") or 0) > 0) == (400, True)
+        assert await wire.rest() == b""
+        assert (front.last.method, front.last.path) == (b"HEAD", b"/a")  # what could be read of it
+
+
 # Bodies
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from corsproxy.config.table import Timeouts
 from corsproxy.http.methods import FORWARDABLE_METHODS
 from tests.proxy.conftest import APP, proxy, route
 from tests.proxy.test_tunnel import SWITCH, opened
-from tests.wire import Upstream, Wire, answers, ask, get, ok, upstream
+from tests.wire import PATIENCE, Upstream, Wire, answers, ask, get, ok, upstream
 
 HIGH = "".join(map(chr, range(0x80, 0x100)))
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
@@ -182,6 +183,30 @@ async def test_an_expectation_is_answered_and_never_hangs(case: Expect) -> None:
         assert statuses == case.statuses
         crosses = case.expectation.lower() == "100-continue" and case.version == "1.1"
         assert (legacy.requests[0].one("Expect") is not None) is crosses
+
+
+async def test_39_a_client_that_was_told_to_go_on_and_does_not_is_to_blame() -> None:
+    async def behave(_: Upstream, wire: Wire) -> None:
+        await wire.head()
+        await wire.send(GO_ON)
+        await wire.rest()
+
+    timeouts = Timeouts(response=PATIENCE * 9, idle=0.05)
+    async with upstream(behave) as legacy, proxy(route(legacy.port, timeouts=timeouts)) as front:
+        wire = await front.dial()
+        await wire.send(get("/", "Expect: 100-continue", "Content-Length: 4", method="POST"))
+        assert [(await wire.message()).status for _ in range(2)] == [100, 408]
+
+
+async def test_an_interim_response_has_no_length() -> None:
+    """RFC 9110 §8.6: whoever believed one would take what follows for a body."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\n\r\n"
+    async with upstream(answers(hints + ok())) as legacy, proxy(route(legacy.port)) as front:
+        wire = await front.dial()
+        await wire.send(get("/"))
+        early, answer = await wire.message(), await wire.message()
+        assert (early.status, early.one("Link"), early.one("Content-Length")) == (103, "</a>", None)
+        assert (answer.status, answer.body) == (200, b"hello")
 
 
 CODED = {

@@ -13,10 +13,10 @@ import pytest
 import trustme
 
 from corsproxy.config.certificates import PemError
-from corsproxy.config.table import Address, Endpoint, ListenTls, Route, Table, Timeouts, UpstreamTls
+from corsproxy.config.table import Address, Endpoint, Limits, ListenTls, Route, Table, Timeouts, UpstreamTls
 from corsproxy.config.words import quoted
 from corsproxy.ops import certificates
-from corsproxy.ops.certificates import FailedHandshakes, ListenerCertificate
+from corsproxy.ops.certificates import Handshakes, ListenerCertificate
 from corsproxy.ops.configuration import Loaded, Source
 from corsproxy.ops.process import serve
 from tests.certificates import (
@@ -154,7 +154,7 @@ def test_handshakes_that_fail_alike_are_told_of_once_in_a_while(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    failed = FailedHandshakes()
+    failed = Handshakes()
     clock = 1000.0
     monkeypatch.setattr(certificates.time, "monotonic", lambda: clock)
     for reason in ("HTTP_REQUEST", "HTTP_REQUEST", "NO_SHARED_CIPHER", "HTTP_REQUEST"):
@@ -176,6 +176,28 @@ async def test_a_client_that_does_not_shake_hands_is_let_go(files: Files) -> Non
     async with proxy(route(1), tls=listen_tls(files), timeouts=soon) as front:
         wire = await dial(front.address)
         assert await wire.ended()
+        await wire.close()
+
+
+async def test_handshakes_count_among_connections(files: Files, caplog: pytest.LogCaptureFixture) -> None:
+    """Each holds a descriptor, for as long as its client likes to say nothing."""
+    caplog.set_level(logging.INFO)
+    most = 1 + 16  # some more than the limit are answered 503
+    async with (
+        upstream(answers(ok())) as legacy,
+        proxy(route(legacy.port), tls=listen_tls(files), limits=Limits(connections=1)) as front,
+    ):
+        silent = [await front.dial() for _ in range(most)]
+        await turns()
+        late = await front.dial()
+        assert await late.ended()
+        assert "a TLS handshake failed: too many connections" in caplog.messages
+        for wire in silent:
+            wire.abort()
+        await turns()
+        wire = await dial_tls(front.address, client_context(files))
+        await wire.send(get("/"))
+        assert (await wire.message()).status == 200
         await wire.close()
 
 

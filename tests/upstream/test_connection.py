@@ -17,11 +17,16 @@ from tests.wire import PATIENCE, Upstream, Wire, get, ok, upstream
 
 
 class Owner:
-    """A pool that keeps nothing."""
+    """A pool that keeps nothing, and counts what it could have."""
+
+    def __init__(self) -> None:
+        self.kept = 0
 
     def made(self, connection: Connection) -> None: ...
     def forget(self, connection: Connection) -> None: ...
-    def keep(self, connection: Connection) -> None: ...
+    def keep(self, connection: Connection) -> None:
+        self.kept += 1
+
     def hold(self, connection: Connection) -> None: ...
     def hold_no_longer(self, connection: Connection) -> None: ...
 
@@ -51,8 +56,14 @@ class Transport(asyncio.Transport):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__({"socket": sock})
 
+    unsent = 0
+
     def write(self, data: object) -> None: ...
     def abort(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
     def is_closing(self) -> bool:
         return False
 
@@ -130,6 +141,21 @@ def test_after_a_long_body_the_connection_reads_the_next_response(transport: Tra
     connection.send(second, b"", is_whole=True, head_only=False, may_switch=False)
     connection.data_received(LENGTH.replace(b"200", b"201"))
     assert (connection.status, second.body, connection.reusable) == (201, bytes(range(40)), True)
+
+
+@pytest.mark.parametrize(("unsent", "kept"), [(0, 1), (1, 0)])
+def test_a_connection_that_has_not_sent_all_of_a_request_is_not_kept(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, unsent: int, kept: int
+) -> None:
+    """The next request would wait behind it, and its upload would be taken without bound."""
+    monkeypatch.setattr(Transport, "unsent", unsent)
+    owner = Owner()
+    connection = Connection(owner)
+    connection.connection_made(transport)
+    connection.send(Receiver(), b"POST", is_whole=True, head_only=False, may_switch=False)
+    connection.data_received(ok())
+    connection.release(request_complete=True)
+    assert owner.kept == kept
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux")

@@ -20,9 +20,9 @@ async def listens(server: Upstream, wire: Wire) -> None:
 class Caller:
     """Somebody who asked a pool for a connection."""
 
-    def __init__(self, pool: Pool, timeout: float = PATIENCE) -> None:
+    def __init__(self, pool: Pool, timeout: float = PATIENCE, *, first: bool = False) -> None:
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.task = pool.open(timeout, self.outcome.set_result)
+        self.task = pool.open(timeout, self.outcome.set_result, first=first)
 
     async def connection(self) -> Connection:
         async with asyncio.timeout(PATIENCE):
@@ -161,3 +161,14 @@ async def test_never_more_than_the_limit() -> None:
             pool.keep(await caller.connection())
         assert legacy.connections <= 3
         await closed(pool, 3)
+
+
+async def test_whose_turn_it_was_already_goes_before_those_who_wait() -> None:
+    async with pool_of(1) as (pool, _):
+        holder = await Caller(pool).connection()
+        waits, was_next = Caller(pool), Caller(pool, first=True)
+        pool.keep(holder)
+        assert await was_next.connection() is holder
+        assert not waits.outcome.done()
+        await waits.cancel()
+        holder.close()
