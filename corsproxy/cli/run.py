@@ -14,6 +14,7 @@ from corsproxy.config.addresses import parse_listen
 from corsproxy.config.findings import Mistake
 from corsproxy.config.search import ConfigUnreadableError, find_config
 from corsproxy.config.table import Address
+from corsproxy.config.words import printable, quoted
 from corsproxy.ops.configuration import Loaded, Overrides, Source, load_source
 from corsproxy.ops.process import Onlooker, serve
 
@@ -63,7 +64,7 @@ class _WorkersType(click.ParamType[int]):
 _MOST_WORKERS = 1024
 
 
-@click.command(context_settings=HELP_OPTIONS)
+@click.command(context_settings={**HELP_OPTIONS, "allow_extra_args": True})
 @click.option("-c", "--config", metavar="FILE", help="The configuration file; - reads standard input.")
 @click.option(
     "--listen",
@@ -111,6 +112,12 @@ def run(
     changes, and on SIGHUP, it is read again. A signal finishes what is in flight, then exits with 0. A file
     with errors is refused with exit code 78: `corsproxy check` names them.
     """
+    if ctx.args:
+        ctx.fail(
+            f"unexpected argument {quoted(ctx.args[0])}"
+            if config is not None
+            else f"the file is an option: -c {printable(ctx.args[0])}"
+        )
     overrides = Overrides(
         listen=listen,
         admin=None if admin is _OFF else admin,

@@ -110,11 +110,12 @@ def _note_unknown_key(path: Path, findings: Findings) -> None:
     block = block_at(path[:-1])
     known = keys_of(block) if block else {}
     homes = [name for name, field in known.items() if _holds(inner_block(field.annotation), key)]
-    meant = "" if homes else nearest(key, known)
-    if homes:
-        remedy = f"it belongs in {listed(map(quoted, homes))}"
+    # `timeout` is a slip of `timeouts`, though `drain` has a key of this name; `path` is none of `match`.
+    meant = nearest(key, known, cutoff=0.85 if homes else 0.6)
+    if meant:
+        remedy = f"did you mean {quoted(meant)}?"
     else:
-        remedy = f"did you mean {quoted(meant)}?" if meant else f"known here: {', '.join(known)}"
+        remedy = f"it belongs in {listed(map(quoted, homes))}" if homes else f"known here: {', '.join(known)}"
     findings.add(
         path, Mistake("unknown-key", f"unknown key {quoted(key)}", remedy), on_key=True, on_parent=True
     )

@@ -59,14 +59,17 @@ def _path(match: model.Match, path: Path, findings: Findings) -> bytes:
     if match.path is None:
         return b"/"
     where: Path = (*path, "path")
-    if len(match.path) > 1 and match.path.endswith("/"):
-        shown = match.path.rstrip("/") or "/"
-        message = (
-            f"{quoted(match.path)} is read as {quoted(shown)}: a prefix ends at segment boundaries anyway"
-        )
-        findings.add(where, Mistake("path-trailing-slash", message, f"write {shown}", "warning"))
-        return _noted(parse_path(shown), where, findings) or b"/"
-    return _noted(parse_path(match.path), where, findings) or b"/"
+    return _noted(parse_path(_without_slash(match.path, where, findings)), where, findings) or b"/"
+
+
+def _without_slash(prefix: str, where: Path, findings: Findings) -> str:
+    """A prefix without the slash at its end, which says nothing there; a warning says so."""
+    if len(prefix) < 2 or not prefix.endswith("/"):
+        return prefix
+    shown = prefix.rstrip("/") or "/"
+    message = f"{quoted(prefix)} is read as {quoted(shown)}: a prefix ends at segment boundaries anyway"
+    findings.add(where, Mistake("path-trailing-slash", message, f"write {shown}", "warning"))
+    return shown
 
 
 def _path_exact(match: model.Match, path: Path, findings: Findings) -> bytes | None:
@@ -194,16 +197,10 @@ def compile_strip_prefix(text: str | None, match: Match | None, path: Path, find
     """The prefix to strip, held against the paths that the route takes. b"" = none."""
     if text is None:
         return b""
-    if len(text) > 1 and text.endswith("/"):
-        says = Mistake(
-            "bad-path", f"{quoted(text)} must not end with '/'", f"write {text.rstrip('/') or '/'}"
-        )
-        findings.add(path, says)
-        return b""
-    if text in {"", "/"}:
+    if not text.strip("/"):
         findings.add(path, Mistake("bad-path", f"{quoted(text)} strips nothing", "remove strip_prefix"))
         return b""
-    prefix = _noted(parse_path(text), path, findings)
+    prefix = _noted(parse_path(_without_slash(text, path, findings)), path, findings)
     if prefix is None or match is None:
         return b""
     mistake = _beside(prefix, match)

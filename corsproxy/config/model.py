@@ -9,7 +9,7 @@ checked in `config.compile`, so that one missing key hides no other problem.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from corsproxy.config.values import (
     Address,
@@ -389,6 +389,11 @@ def _block_or_word(value: object) -> str:
     return "<block>" if isinstance(value, dict | Settings) else "<word>"
 
 
+def _nothing_is_missing(value: object) -> object:
+    """A key with nothing behind it is as if it were not there: `config.routes` says what it needs."""
+    return "" if value is None else value
+
+
 class Route(Settings):
     """One entry of the routing table. The first that matches serves the request."""
 
@@ -406,6 +411,7 @@ class Route(Settings):
     cors: Annotated[
         Annotated[Policy, Tag("<block>")] | Annotated[str, Off, Tag("<word>")],
         Discriminator(_block_or_word),
+        BeforeValidator(_nothing_is_missing),
         Kind("policy name, policy, or `off`"),
     ] = Field(
         "",

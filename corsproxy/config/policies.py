@@ -5,7 +5,7 @@ Never: CORS rules (`cors.compile` knows them), routes.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +61,7 @@ class Policies:
         """The policy a route names; None when there is none, or it has errors."""
         self.used.add(name)
         if name not in self._named:
-            self._unknown_policy(name, path)
+            self._unknown_policy(name, path, (*self.config.policies, "off"))
         return self._named.get(name)
 
     def inline(self, name: str, policy: Policy, path: Path) -> CorsPolicy | None:
@@ -122,7 +122,7 @@ class Policies:
             self.used.add(parent)
             above: Path = ("policies", parent)
             if parent not in self.config.policies:
-                self._unknown_policy(parent, path)
+                self._unknown_policy(parent, path, self.config.policies)
                 return chain, False
             if any(above == seen.path for seen in chain):
                 names = " → ".join(str(seen.path[-1]) for seen in chain if seen.path[0] == "policies")
@@ -236,10 +236,10 @@ class Policies:
                 message += f"; used in {path_text(user)}"
             self.findings.add(hazard.where, Mistake(hazard.code, message, hazard.remedy, hazard.severity))
 
-    def _unknown_policy(self, name: str, path: Path) -> None:
+    def _unknown_policy(self, name: str, path: Path, known: Iterable[str]) -> None:
         self._has_unknown = True
         if ("policies", name) not in self.written:
-            self.findings.add(path, _unknown("policy", name, self.config.policies, "`policies`"))
+            self.findings.add(path, _unknown("policy", name, known, "`policies`"))
 
     def _unknown_group(self, name: str, path: Path) -> None:
         self._has_unknown = True
@@ -250,7 +250,7 @@ class Policies:
         self.findings.break_off(path)
 
 
-def _unknown(noun: str, name: str, known: Mapping[str, object], home: str) -> Mistake:
+def _unknown(noun: str, name: str, known: Iterable[str], home: str) -> Mistake:
     return Mistake(
         f"unknown-{noun}",
         f"unknown {noun} {quoted(name)}",

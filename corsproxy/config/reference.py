@@ -29,11 +29,14 @@ _HEAD = """\
 `./corsproxy.yaml`, else `/etc/corsproxy/corsproxy.yaml`; `-c -` reads standard input. `corsproxy init`
 writes one to start from, [`config.example.yaml`](../config.example.yaml) shows every key,
 `corsproxy check` names every problem with its line, and `corsproxy schema` prints a JSON Schema for editors.
+With it an editor checks keys and types; `check` finds the rest: origins, names, paths, unsafe combinations.
 
 - **Durations** are `250ms`, `5s`, `10m`, `2h`, `1d`; a bare number is seconds.
 - **Sizes** are `64KiB`, `10MB`; a bare number is bytes.
 - **Environment variables** are replaced in values: `${NAME}`, or `${NAME:-default}` when it may be unset or
   empty; `$$` is a dollar sign. A variable that is not set and has no default is an error.
+  One `${NAME}` stands for one value: a list of origins needs one entry for each,
+  `[${ORIGIN_APP}, ${ORIGIN_ADMIN}]`.
 - **Names** of routes, policies, upstreams and groups are up to 64 letters, digits, `.`, `_` and `-`.
 - Unknown keys, duplicate keys and wrong types are errors. Anchors, aliases, merge keys and tags of YAML are
   not used here; `extends` and origin groups share what is common.

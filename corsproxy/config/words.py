@@ -35,10 +35,13 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that was probably meant, whatever its case; "" when none is near."""
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The known word that was probably meant, whatever its case; "" when none is near.
+
+    cutoff: how near it has to be, from 0 to 1; 0.6 lets half of the letters differ, 0.85 one or two.
+    """
     names = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower()[:_LONGEST_QUOTE], names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word.lower()[:_LONGEST_QUOTE], names, n=1, cutoff=cutoff)
     return names[near[0]] if near else ""
 
 

@@ -27,6 +27,8 @@ __all__ = ["LOOPBACK_GROUP", "pattern_text", "read_entry"]
 LOOPBACK_GROUP = "@loopback"
 
 _PORT = re.compile(r":(0|[1-9][0-9]{0,4})")
+_BETWEEN = re.compile(r"[\s,;]+")  # how lists are written elsewhere
+_LONGEST_LIST = 300  # characters; a longer one nobody reads in a message
 _EXAMPLE = "write scheme://host or scheme://host:port, for example https://app.example.com"
 
 
@@ -53,6 +55,8 @@ def read_entry(written: Written, *, credentials: bool) -> tuple[tuple[OriginPatt
         return (), [_any_spelling(written, credentials=credentials)]
     if written.text.startswith("@"):
         return (), [_unknown_group(written)]
+    if several := _several(written.text):
+        return (), [_several_origins(written, several)]
     if fault := _find_fault(written.text, parts):
         code, why = fault
         return (), [problem(code, written, f'"{as_written(written)}" {why}', _corrected(parts))]
@@ -108,6 +112,25 @@ def _any_spelling(written: Written, *, credentials: bool) -> Hazard:
 def _unknown_group(written: Written) -> Hazard:
     why = f'"{as_written(written)}" is no group of origins'
     return problem("unknown-group", written, why, f"define it under origins, or write {LOOPBACK_GROUP}")
+
+
+def _several(text: str) -> list[_Parts]:
+    """The origins of a list that stands in one entry; none when it is no such list."""
+    pieces = [_take_apart(piece) for piece in _BETWEEN.split(text) if piece]
+    # A comma may also stand in a path, which has a message of its own.
+    return (
+        pieces if len(pieces) > 1 and all(part.scheme and part.rest in {"", "/"} for part in pieces) else []
+    )
+
+
+def _several_origins(written: Written, several: list[_Parts]) -> Hazard:
+    why = f'"{as_written(written)}" holds {len(several)} origins, and an entry is one'
+    remedy = "give each an entry of its own"
+    corrected = [_corrected(part) for part in several]
+    listed = ", ".join(each.removeprefix("write ") for each in corrected)
+    if _EXAMPLE not in corrected and len(listed) <= _LONGEST_LIST:
+        remedy += f": {listed}"
+    return problem("origin-several", written, why, remedy)
 
 
 def _find_fault(text: str, parts: _Parts) -> tuple[str, str] | None:

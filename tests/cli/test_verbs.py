@@ -213,3 +213,18 @@ print(os.environ.get("SSL_CERT_FILE"), os.environ["SSL_CERT_DIR"], gc.isenabled(
     contexts, authorities = done.stdout.splitlines()[0].split()
     assert (int(contexts) > 0, int(authorities)) == (True, 0)
     assert done.stdout.splitlines()[1] == "None /nowhere True"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["corsproxy.yaml"], "the file is an option: -c corsproxy.yaml"),
+        (["-c", "corsproxy.yaml", "other.yaml"], "unexpected argument 'other.yaml'"),
+        (["--nope"], "No such option"),
+    ],
+    ids=["a file", "a second file", "an option"],
+)
+def test_wrong_usage_of_run(args: list[str], says: str) -> None:
+    result = run("run", *args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert says in result.stderr

@@ -44,6 +44,8 @@ class Entry:
     credentials: bool = False
 
 
+APART = "give each an entry of its own"
+TWO = f"{APART}: https://a.example, https://b.example"
 EXAMPLE = "write scheme://host or scheme://host:port, for example https://app.example.com"
 ORIGINS = [
     Entry(
@@ -82,6 +84,23 @@ ORIGINS = [
     Entry("a scheme that begins with a digit", "1http://app.example.com", "origin-scheme", EXAMPLE),
     Entry("an empty scheme", "://app.example.com", "origin-scheme", "write https://app.example.com"),
     Entry("spaces around it", " https://app.example.com ", "origin-space", "write https://app.example.com"),
+    Entry("two origins with a comma", "https://a.example,https://b.example", "origin-several", TWO),
+    Entry("two origins with a space", "https://a.example https://b.example", "origin-several", TWO),
+    Entry(
+        "two origins, slashes, a last comma", "https://a.example/; https://b.example/,", "origin-several", TWO
+    ),
+    Entry(
+        "two origins, one of which cannot be put right", "https://a.example,https://", "origin-several", APART
+    ),
+    Entry(
+        "more origins than a message shows",
+        ",".join(f"https://a{number}.example" for number in range(20)),
+        "origin-several",
+        APART,
+    ),
+    Entry(
+        "a comma in a path", "https://a.example/x,https://b.example", "origin-path", "write https://a.example"
+    ),
     Entry("nothing", "", "origin-empty", EXAMPLE),
     Entry("only spaces", "  ", "origin-empty", EXAMPLE),
     Entry(
