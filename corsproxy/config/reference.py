@@ -36,7 +36,7 @@ With it an editor checks keys and types; `check` finds the rest: origins, names,
 - **Environment variables** are replaced in values: `${NAME}`, or `${NAME:-default}` when it may be unset or
   empty; `$$` is a dollar sign. A variable that is not set and has no default is an error.
   One `${NAME}` stands for one value: a list of origins needs one entry for each,
-  `[${ORIGIN_APP}, ${ORIGIN_ADMIN}]`.
+  `["${ORIGIN_APP}", "${ORIGIN_ADMIN}"]`, in quotes within `[]`.
 - **Names** of routes, policies, upstreams and groups are up to 64 letters, digits, `.`, `_` and `-`.
 - Unknown keys, duplicate keys and wrong types are errors. Anchors, aliases, merge keys and tags of YAML are
   not used here; `extends` and origin groups share what is common.
