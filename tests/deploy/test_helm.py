@@ -54,6 +54,11 @@ def with_routes(**values: Any) -> dict[str, Any]:
     return {**values_of(CHART / "ci" / "routes-values.yaml"), **values}
 
 
+def with_config(**keys: Any) -> dict[str, Any]:
+    values = with_routes()
+    return {**values, "config": {**values["config"], **keys}}
+
+
 @every_release
 def test_helm_lint_has_nothing_to_say(release: Path) -> None:
     report = helm.lint(CHART, values_of(release), strict=True)
@@ -156,6 +161,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a misspelt key": (with_routes(replicaCount=2), "replicaCount"),
     "a tag as digest": (with_routes(image={"digest": "latest"}), "digest"),
     "a port as text": (with_routes(service={"port": "80"}), "port"),
+    "another port": (with_config(listen="0.0.0.0:9080"), "config.listen is 0.0.0.0:9080, but the pod's port"),
+    "another port, in a mapping": (
+        with_config(listen={"address": "0.0.0.0:18080"}),
+        "config.listen is 0.0.0.0:18080, but the pod's port",
+    ),
+    "another admin port": (
+        with_config(admin={"address": "0.0.0.0:9081"}),
+        "config.admin is 0.0.0.0:9081, but the pod's port",
+    ),
+    "nobody for the probes": (with_config(admin="off"), "config.admin is off, but the pod's port"),
     "routes as one mapping": ({"config": {"routes": {"upstream": "http://a:1"}}}, "routes"),
 }
 

@@ -2,6 +2,8 @@
 
 import re
 
+import yaml
+
 from corsproxy.config.table import Address, AdminListener
 from corsproxy.ops.admin import Admin
 from corsproxy.ops.admin_explain import question_of
@@ -43,6 +45,23 @@ def test_every_metric_that_a_query_names_exists() -> None:
     for page_text in (METRICS, RUNBOOK):
         for name in re.findall(r"(?<![\w:])(?:corsproxy|process)_\w+_\w+", page_text):
             assert name in FAMILIES, name
+
+
+def test_the_rule_that_names_the_job_fits_the_pods_and_the_alerts() -> None:
+    (text,) = code(section(METRICS, "Prometheus"), "yaml")
+    (rule,) = yaml.safe_load(text)["relabel_configs"]
+    deployment = (ROOT / "deploy" / "kubernetes" / "standalone" / "deployment.yaml").read_text(
+        encoding="utf-8"
+    )
+    pod = yaml.safe_load(deployment)["spec"]["template"]["metadata"]
+    labels = {
+        "__meta_kubernetes_pod_label_" + re.sub(r"\W", "_", name): value
+        for name, value in pod["labels"].items()
+    }
+    (source,) = rule["source_labels"]
+    assert re.fullmatch(rule["regex"], labels[source])
+    assert pod["annotations"]["prometheus.io/scrape"] == "true"
+    assert f'up{{{rule["target_label"]}="{rule["replacement"]}"}}' in ALERTS
 
 
 def test_every_page_of_the_admin_listener() -> None:

@@ -34,5 +34,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if not .Values.config.routes }}
 {{- fail "\nconfig.routes is empty: name the API and who may call it, for example\n\n  config:\n    routes:\n      - upstream: http://legacy-api:9000\n        cors:\n          allow_origins: [https://app.example.com]\n\nor point existingConfigMap at a ConfigMap of your own" }}
 {{- end }}
+{{- range $key, $port := dict "listen" "8080" "admin" "8081" }}
+{{- $address := get $.Values.config $key }}
+{{- if kindIs "map" $address }}{{ $address = get $address "address" }}{{ end }}
+{{- if not (hasSuffix (printf ":%s" $port) (toString $address)) }}
+{{- fail (printf "\nconfig.%s is %v, but the pod's port, its probes and the network policy are for %s: write 0.0.0.0:%s" $key $address $port $port) }}
+{{- end }}
+{{- end }}
 {{- toYaml .Values.config }}
 {{- end -}}
