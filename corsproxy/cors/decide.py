@@ -165,6 +165,8 @@ def decide_no_route(
     """
     enforced = [policy for policy in policies if not policy.report_only]
     vary = _ORIGIN_VARY if enforced and enforced[0].varies else ()
+    if preflight:  # which route takes it depends on the method that it asks for
+        vary += _REQUEST_VARY
     if origin is None:
         fields = _open_fields(enforced[0]) if enforced else ()
         return Decision(Kind.NOT_CORS, Reason.NO_ROUTE, "", False, fields, vary)

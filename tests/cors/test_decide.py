@@ -635,6 +635,11 @@ class TestNoRoute:
         decision = decide_no_route([compiled(SHOP)], OTHER)
         assert (decision.fields, decision.vary, decision.detail) == ((), (b"Origin",), "")
 
+    def test_of_a_preflight_depends_on_what_it_asks_for(self) -> None:
+        decision = decide_no_route([compiled(SHOP)], APP, preflight=True)
+        asked = (b"Access-Control-Request-Method", b"Access-Control-Request-Headers")
+        assert (decision.fields, decision.vary) == ((), (b"Origin", *asked))
+
     def test_is_the_same_for_all_when_the_first_policy_is_a_plain_star(self) -> None:
         policies = [compiled(OPEN), compiled(SHOP)]
         for origin in (None, APP, OTHER):
