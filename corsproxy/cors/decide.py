@@ -164,7 +164,7 @@ def decide_no_route(
     So a script can read the 404 of a mistyped path; a preflight fails by its status whatever it carries.
     """
     enforced = [policy for policy in policies if not policy.report_only]
-    vary = _ORIGIN_VARY if enforced and enforced[0].varies else ()
+    vary: tuple[bytes, ...] = _ORIGIN_VARY if enforced and enforced[0].varies else ()
     if preflight:  # which route takes it depends on the method that it asks for
         vary += _REQUEST_VARY
     if origin is None:
