@@ -13,6 +13,7 @@ from corsproxy.cors.browser import Call, unsafe_names
 from corsproxy.cors.compile import compile_policy
 from corsproxy.cors.decide import Decision, Preflight, Reason, decide_actual, decide_preflight
 from corsproxy.cors.hazards import Hazard
+from corsproxy.cors.lists import read_methods
 from corsproxy.cors.origins import is_loopback_host, parse_origin
 from corsproxy.cors.policy import CorsPolicy, PolicySpec, Written
 from corsproxy.cors.sites import site_of
@@ -65,6 +66,8 @@ def find_remedy(policy: CorsPolicy, call: Call, *, preflight: bool) -> Remedy:
         decision = _first_refusal(compiled, call, preflight=preflight)
         if decision is not None and decision.reason in _BESIDE_THE_FILE:
             return _advice(spec, decision)
+        if wrong := _wrong_method(decision, call):
+            return wrong
         change = _next_change(compiled, spec, call, decision)
         if change is None:
             return Remedy(tuple(changes), "; ".join(cautions))
@@ -85,8 +88,6 @@ _INSTEAD = {
     "any-origin-with-credentials": "list the origins beside allow_credentials: true, or call without",
     "null-with-credentials": "give the page an origin of its own, or call without credentials",
     "insecure-origin-with-credentials": "serve the page over https",
-    "method-forbidden": "use another method",
-    "method-not-forwardable": "use another method",
 }
 
 
@@ -94,6 +95,22 @@ def _refused(hazards: Sequence[Hazard]) -> Remedy:
     """The change that is needed would not load."""
     error = next(hazard for hazard in hazards if hazard.severity == "error")
     return Remedy(warning=error.message, advice=_INSTEAD.get(error.code, error.remedy))
+
+
+def _wrong_method(decision: Decision | None, call: Call) -> Remedy | None:
+    """What is wrong with a refused method that no list can allow, not even "*"; None when one can."""
+    if decision is None or decision.reason is not Reason.METHOD_NOT_ALLOWED:
+        return None
+    name = call.sent_method.decode("latin-1")
+    found = read_methods([Written(name)])[1]
+    error = next((hazard for hazard in found if hazard.severity == "error"), None)
+    if error is None:
+        return None
+    if error.code == "method-case":
+        # Fetch, #concept-method-normalize: six methods are upper-cased, of which PATCH is none.
+        advice = f"write {name.upper()} in upper case: fetch does not upper-case {name}"
+        return Remedy(warning=error.message, advice=advice)
+    return Remedy(warning=error.message, advice="use another method")
 
 
 def _advice(spec: PolicySpec, decision: Decision) -> Remedy:

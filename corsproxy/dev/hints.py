@@ -11,16 +11,18 @@ from ipaddress import ip_address
 from typing import Literal
 
 from corsproxy.config.problems import path_text
+from corsproxy.cors.browser import Call
 from corsproxy.cors.decide import Reason
-from corsproxy.cors.fields import shown
+from corsproxy.cors.fields import parse_names, shown
 from corsproxy.cors.origins import is_loopback_host, parse_origin
-from corsproxy.cors.remedy import place_of
+from corsproxy.cors.remedy import find_remedy, place_of
 from corsproxy.cors.sites import PRIVATE, site_of
 from corsproxy.dev.cookie_notes import Visit, why_lost
 from corsproxy.http.faults import Fault
 from corsproxy.http.own_cookies import cookie_names, is_deletion, set_cookie_name
 from corsproxy.proxy.capture import Capture
 from corsproxy.proxy.exchange import Exchange
+from corsproxy.proxy.explained import change_text
 
 __all__ = ["Hint", "fault_hint", "hints_for", "is_public_origin", "network_access_hint"]
 
@@ -69,9 +71,30 @@ def _refusal(exchange: Exchange, file: str) -> Iterator[Hint]:
         case Reason.ORIGIN_MALFORMED | Reason.REQUEST_HEADER_LIST_MALFORMED:
             yield Hint("refused", f"no browser sends {detail!r}", "look at the tool that did")
         case Reason.METHOD_NOT_ALLOWED:
-            yield Hint("refused", f"method {detail} cannot be allowed", "use another one")
+            yield _not_in_list(exchange, f"method {detail}", file)
+        case Reason.HEADER_NOT_ALLOWED:
+            yield _not_in_list(exchange, f"header {detail}", file)
         case _:
             yield Hint("refused", f"{decision.reason.value}: {detail}")
+
+
+def _not_in_list(exchange: Exchange, what: str, file: str) -> Hint:
+    """A preflight that asked for more than the policy lists, with the remedy that `explain` has for it."""
+    says = f"{what} is not allowed"
+    if exchange.route is None or exchange.route.policy is None or exchange.capture is None:
+        return Hint("refused", says)
+    asked = exchange.capture.request
+    names = parse_names(asked.headers or b"") or ()
+    call = Call(exchange.origin or b"", asked.requested_method or b"", tuple((name, None) for name in names))
+    remedy = find_remedy(exchange.route.policy, call, preflight=True)
+    if not remedy.changes:
+        return Hint(
+            "refused",
+            f"{what} cannot be allowed: {remedy.warning}" if remedy.warning else says,
+            remedy.advice,
+        )
+    changes = "; ".join(change_text(change, file or "the configuration") for change in remedy.changes)
+    return Hint("refused", says, f"to allow it: {changes}")
 
 
 def _in_file(exchange: Exchange, file: str) -> str:

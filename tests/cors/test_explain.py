@@ -474,7 +474,14 @@ HELP = [
         "trap 26: the script is to blame for the case of a method",
         Call(APP, b"patch"),
         warning='"patch" is another method than PATCH (RFC 9110 §9.1: with case)',
-        advice="write PATCH",
+        advice="write PATCH in upper case: fetch does not upper-case patch",
+    ),
+    Help(
+        "trap 26: nor is it a matter of the list where every method is allowed",
+        Call(APP, b"patch"),
+        warning='"patch" is another method than PATCH (RFC 9110 §9.1: with case)',
+        advice="write PATCH in upper case: fetch does not upper-case patch",
+        spec=replace(OPEN, allow_methods=(Written("*", (*WEB, "allow_methods"), 6),)),
     ),
     Help(
         "what no script may use cannot be allowed",

@@ -293,6 +293,48 @@ async def test_with_a_file_the_line_is_named_and_the_file_can_be_edited(tmp_path
         assert (await front.ask("/x", "Origin: https://evil.test")).status == 200
 
 
+@pytest.mark.parametrize(
+    ("edit", "asks", "says"),
+    [
+        (
+            'allow_methods: "*"',
+            ["Access-Control-Request-Method: patch"],
+            "→ write PATCH in upper case: fetch does not upper-case patch\n",
+        ),
+        (
+            "allow_methods: [GET]",
+            ["Access-Control-Request-Method: PUT"],
+            "→ to allow it: add PUT to policies.dev.allow_methods ({place})\n",
+        ),
+        (
+            'allow_methods: "*"',
+            ["Access-Control-Request-Method: TRACE"],
+            'method TRACE cannot be allowed: "TRACE" is forbidden to scripts',
+        ),
+        (
+            "allow_headers: [content-type]",
+            ["Access-Control-Request-Method: GET", "Access-Control-Request-Headers: x-one"],
+            "→ to allow it: add x-one to policies.dev.allow_headers ({place})\n",
+        ),
+    ],
+    ids=["a method in the wrong case", "one that is not listed", "one that no script may use", "a header"],
+)
+async def test_what_a_preflight_asks_too_much_is_said_with_what_helps(
+    edit: str, asks: list[str], says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "dev.yaml"
+    key = edit.partition(":")[0]
+    async with upstream(answers(ok())) as api, running(f":{api.port}", save_to=file) as front:
+        written = file.read_text(encoding="utf-8")
+        at, line = next(
+            (at, each.strip()) for at, each in enumerate(written.splitlines(), 1) if f" {key}:" in each
+        )
+        file.write_text(written.replace(line, edit), encoding="utf-8")
+        assert (await front.place.plane.reload()).ok
+        await front.ask("/x", PAGE, *asks, method="OPTIONS")
+        assert says.format(place=f"{file}:{at}") in front.said()
+
+
 # The inspector
 
 
