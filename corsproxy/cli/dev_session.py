@@ -128,10 +128,12 @@ class Session:
             yield "no call of a script was judged, so nothing is known of production"
             return
         failed = judge.failed.total()
+        whole = "the one call of a script" if judge.judged == 1 else f"all {judge.judged} calls of scripts"
         if not failed:
-            yield f"all {judge.judged} calls of scripts would work in production"
+            yield f"{whole} would work in production"
             return
-        yield f"{failed} of {judge.judged} calls of scripts would fail in production:"
+        part = whole if failed == judge.judged else f"{failed} of {judge.judged} calls of scripts"
+        yield f"{part} would fail in production:"
         for objection, times in judge.failed.most_common():
             yield f"  {times}×  {objection.call}: {objection.says}"
             if objection.to_do:

@@ -1,10 +1,11 @@
 """Would this have worked in production? Exchanges of a laptop, judged by the file that serves there.
 
-Here:  the call as the production page would make it, and what `explain` says of it by that file.
+Here:  the call as the production page would make it, and what `explain` says of it by that file. A preflight
+       and the call after it are one call.
 Never: serving by that file; calls that nobody made.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 from corsproxy.config.table import Table
@@ -13,6 +14,7 @@ from corsproxy.cors.decide import Kind
 from corsproxy.cors.explain import Outcome
 from corsproxy.cors.fields import parse_names, shown
 from corsproxy.cors.origins import is_loopback_host, parse_origin
+from corsproxy.dev.pairs import Pairs
 from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.explain import Explanation, Question, explain
 from corsproxy.proxy.explained import authority_of, place_text, remedy_text
@@ -43,6 +45,9 @@ class Judge:
     )
     failed: Counter[Objection] = field(default_factory=Counter)
     _router: Router | None = None
+    _pairs: Pairs = field(default_factory=Pairs)
+    _seen: int = 0  # exchanges so far, which number them
+    _asked: OrderedDict[int, "_Asked"] = field(default_factory=OrderedDict)  # preflights, by their numbers
     _memo: dict[tuple[bytes, bytes, Call], Objection | None] = field(default_factory=dict)
 
     @property
@@ -54,27 +59,51 @@ class Judge:
         named = next((host for host in hosts if not host.startswith(b"*")), None)
         return authority_of(self.table.listen).encode() if named is None else named
 
-    def judge(self, exchange: Exchange) -> Objection | None:
-        """What production says; None when it works there, or is no business of CORS."""
-        call = self._call_of(exchange)
+    def judge(self, exchange: Exchange, ended: float) -> Objection | None:
+        """What production says; None when it works there, or is no business of CORS.
+
+        ended: seconds on the monotonic clock.
+        """
+        self._seen += 1
+        before = self._pairs.note(self._seen, exchange, ended)
+        asked = None if before is None else self._asked.get(before.id)
+        call = self._call_of(exchange, asked)
         if call is None:
             return None
+        found = self._found(exchange, call)
+        if asked is not None and before is not None and not before.cached:
+            self._count(asked.found, -1)  # it was counted when it asked; now the whole call is
+        self._count(found, 1)
+        if exchange.capture is not None and exchange.capture.request.is_preflight:
+            self._asked[self._seen] = _Asked(call.headers, found)
+            if len(self._asked) > _MOST_ASKED:
+                self._asked.popitem(last=False)
+        return None if found is _UNDECIDED else found
+
+    def _found(self, exchange: Exchange, call: Call) -> Objection | None:
         key = (exchange.path, b"1" if _switches(exchange) else b"", call)
         if key not in self._memo:
             if len(self._memo) >= _MOST_REMEMBERED:
                 self._memo.clear()
             self._memo[key] = self._objection(exchange, call)
-        objection = self._memo[key]
-        if objection is _UNDECIDED:
-            self.undecided += 1
-            return None
-        self.judged += 1
-        if objection is not None and (objection in self.failed or len(self.failed) < _MOST_LISTED):
-            self.failed[objection] += 1
-        return objection
+        return self._memo[key]
 
-    def _call_of(self, exchange: Exchange) -> Call | None:
-        """The call behind an exchange; None for one without Origin, and for what is refused here already."""
+    def _count(self, found: Objection | None, by: int) -> None:
+        if found is _UNDECIDED:
+            self.undecided += by
+            return
+        self.judged += by
+        if found is None:
+            return
+        if found in self.failed or (by > 0 and len(self.failed) < _MOST_LISTED):
+            self.failed[found] += by
+            self.failed = +self.failed  # without those that are down to none
+
+    def _call_of(self, exchange: Exchange, asked: "_Asked | None") -> Call | None:
+        """The call behind an exchange; None for one without Origin, and for what is refused here already.
+
+        asked: the preflight that it relies on.
+        """
         decision = exchange.decision
         if exchange.origin is None or exchange.capture is None or decision is None or not decision.allowed:
             return None
@@ -82,12 +111,13 @@ class Judge:
         request = exchange.capture.request
         if request.is_preflight:
             names = parse_names(request.headers or b"") or ()
-            headers = tuple((name, None) for name in names)
-            return Call(origin, request.requested_method or b"GET", headers, asks_first=True)
+            wanted = tuple((name, None) for name in names)
+            return Call(origin, request.requested_method or b"GET", wanted, asks_first=True)
         # Cookies prove that the call has credentials (Fetch, #credentials). Which headers a script has set,
-        # only its preflight tells, and that is judged when it comes.
+        # only its preflight tells.
         sends_cookies = any(name.lower() == b"cookie" for name, _ in request.raw_fields)
-        return Call(origin, exchange.method, credentials=sends_cookies)
+        headers = asked.headers if asked else ()
+        return Call(origin, exchange.method, headers, sends_cookies, asks_first=asked is not None)
 
     def _objection(self, exchange: Exchange, call: Call) -> Objection | None:
         router = self._router = self._router or Router(self.table.routes)
@@ -102,6 +132,15 @@ class Judge:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A preflight: the headers that it named, and what was found."""
+
+    headers: tuple[tuple[bytes, bytes | None], ...]
+    found: Objection | None
+
+
+_MOST_ASKED = 512
 _MOST_REMEMBERED = 4096  # paths come from clients
 _MOST_LISTED = 256
 _UNDECIDED = Objection("", "", "")  # stands for itself: what the file leaves to the API

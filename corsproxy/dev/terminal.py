@@ -38,7 +38,7 @@ class Terminal:
     def record(self, exchange: Exchange, ended: float) -> None:
         """Take one finished exchange. ended: seconds on the monotonic clock."""
         hints = [hint for hint in hints_for(exchange, self.file) if self._is_news(hint)]
-        objection = None if self.judge is None else self.judge.judge(exchange)
+        objection = None if self.judge is None else self.judge.judge(exchange, ended)
         if self.form == "json":
             lines = [_json_line(exchange, ended, hints, objection)]
         elif self.form == "quiet" and not hints and objection is None:

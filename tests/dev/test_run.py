@@ -456,6 +456,23 @@ async def test_what_production_says(case: Said) -> None:
         assert expected in text
 
 
+async def test_a_call_and_its_preflight_are_one_call() -> None:
+    judge = production()
+    asks = ("Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: x-id")
+    async with upstream(answers(ok())) as api, running(f":{api.port}", judge=judge) as front:
+        await front.ask("/a", PAGE)
+        await front.ask("/b", PAGE, *asks, method="OPTIONS")
+        await front.ask("/b", PAGE, "X-Id: 1", method="PUT")
+        assert (judge.judged, judge.failed.total()) == (2, 1)
+        await front.ask("/b", PAGE, "X-Id: 1", method="PUT")  # the browser has the preflight in its cache
+        assert (judge.judged, judge.failed.total()) == (3, 2)
+        await front.ask("/b", PAGE, *asks, method="OPTIONS")
+        await front.ask("/b", PAGE, "Cookie: a=b", method="PUT")  # this one fails in another way as well
+    assert judge.judged == 4
+    assert [objection.call for objection in judge.failed] == ["PUT /b", "PUT /b"]
+    assert [count for _, count in judge.failed.most_common()] == [2, 1]
+
+
 BESIDE_AN_OPEN_ROUTE = PRODUCTION.replace("    match: {hosts: [other.example.com]}\n", "")
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 from corsproxy.cors.decide import Kind
 from corsproxy.dev.inspector.entry import Entry, detail_of, is_blocked, make_entry, row_of
 from corsproxy.dev.inspector.notes import Note, no_notes
-from corsproxy.dev.inspector.pairs import Pairs, max_age_of
+from corsproxy.dev.pairs import Pairs, max_age_of
 from corsproxy.proxy.exchange import Exchange
 
 __all__ = ["DEFAULT_BYTES", "DEFAULT_COUNT", "Ring"]

@@ -1,7 +1,7 @@
 """Which preflight belongs to which call."""
 
 from corsproxy.cors.decide import Decision, Preflight, decide_actual, decide_preflight
-from corsproxy.dev.inspector.pairs import Pairs, Preceding
+from corsproxy.dev.pairs import Pairs, Preceding
 from corsproxy.proxy.exchange import Exchange
 from tests.proxy.conftest import WEB
 
