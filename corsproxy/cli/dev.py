@@ -15,7 +15,9 @@ import click
 from corsproxy.cli.dev_session import Session
 from corsproxy.cli.main import HELP_OPTIONS
 from corsproxy.cli.table import table_or_exit
+from corsproxy.cors.entries import read_entry
 from corsproxy.cors.origins import parse_origin
+from corsproxy.cors.policy import Written
 from corsproxy.dev.local_tls import LocalTlsError, make_certificate
 from corsproxy.dev.parity import Judge
 from corsproxy.dev.profile import Profile, config_text
@@ -89,7 +91,11 @@ class _Production:
 @click.option(
     "--as-host", metavar="HOST", default="", help="Host that is asked there.  [default: as FILE says]"
 )
-@click.option("--strict", is_flag=True, help="With --as: exit with 1 when anything would fail in production.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="With --as: exit with 1 when anything would fail in production, or nothing was judged.",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the inspector in the default browser.")
 @click.option(
     "--save",
@@ -159,7 +165,7 @@ def dev(
         open_page=open_page,
     )
     session.run()
-    ctx.exit(1 if strict and judge is not None and judge.failed else 0)
+    ctx.exit(1 if strict and judge is not None and (judge.failed or not judge.judged) else 0)
 
 
 # What was asked for
@@ -177,7 +183,30 @@ def _targets(url: str | None, routes: tuple[str, ...]) -> list[Target]:
 
 def _origin(text: str) -> str:
     """As a browser writes it: what people copy has a slash at its end."""
+    if text in _NEVER:
+        raise click.UsageError(f"--origin {text} {_NEVER[text]}")
     return text.rstrip("/")
+
+
+# The file would say the same of them, but with remedies that are no options here.
+_NEVER = {
+    "*": "is not possible with cookies: every site could act as whoever works here; name the origins",
+    "null": "is not possible with cookies: any page can send it; serve the page, with "
+    "python -m http.server 5173 for one",
+}
+
+
+def _origin_in_production(text: str) -> bytes:
+    """Of one page, as a browser writes it. An entry of a file would say the same of its mistakes."""
+    origin = text.rstrip("/")
+    if parse_origin(raw := origin.encode("utf-8")) is not None:
+        return raw
+    found = [] if origin in {"*", "null"} else read_entry(Written(origin), credentials=True)[1]
+    why = next((f"{each.message}: {each.remedy}" for each in found if each.severity == "error"), "")
+    raise click.UsageError(f"--as-origin: {why or _ONE_PAGE}")
+
+
+_ONE_PAGE = "name one origin, that of the page in production: https://app.example.com"
 
 
 def _judge(ctx: click.Context, asked: _Production) -> Judge | None:
@@ -185,9 +214,9 @@ def _judge(ctx: click.Context, asked: _Production) -> Judge | None:
         if asked.strict or asked.origin or asked.host:
             raise click.UsageError("--as-origin, --as-host and --strict go with --as FILE")
         return None
-    origin = (asked.origin or "").rstrip("/").encode("utf-8")
-    if parse_origin(origin) is None:
+    if not asked.origin:
         raise click.UsageError("--as needs --as-origin, the page in production: https://app.example.com")
+    origin = _origin_in_production(asked.origin)
     return Judge(table_or_exit(ctx, asked.file), origin, asked.host.encode("ascii", "replace"))
 
 

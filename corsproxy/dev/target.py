@@ -95,4 +95,6 @@ def _completed(text: str) -> str:
         return f"http://localhost:{bare[1]}{bare[2] or ''}"
     if _LOOPBACK.match(text):
         return f"http://{text}"
+    if text.startswith(":"):
+        raise TargetError(f"{quoted(text)} is no port: write :5000")
     raise TargetError(f"{quoted(text)} has no scheme: write https://{text}, or http://{text}")

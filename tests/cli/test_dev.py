@@ -235,9 +235,10 @@ async def test_production_decides_the_exit_code_when_that_is_asked_for(
 async def test_a_run_that_judged_nothing_does_not_look_like_success(tmp_path: Path) -> None:
     production = tmp_path / "production.yaml"
     production.write_text("routes: [{upstream: 'http://127.0.0.1:9000', cors: off}]\n", encoding="utf-8")
-    asked = ("--as", str(production), "--as-origin", "https://app.example.com")
+    asked = ("--as", str(production), "--as-origin", "https://app.example.com", "--strict")
     async with started(tmp_path, ":1", *asked) as command:
-        _, _, err = await command.end()
+        code, _, err = await command.end()
+    assert code == 1
     assert "no call of a script was judged" in err
 
 
@@ -303,6 +304,16 @@ async def test_https_with_what_mkcert_makes(
         (["dev", ":1", "--strict"], 2, "go with --as FILE"),
         (["dev", ":1", "--as", "x.yaml"], 2, "--as needs --as-origin"),
         (["dev", ":1", "--as", "missing.yaml", "--as-origin", "https://a.test"], 78, "cannot read"),
+        (
+            ["dev", ":1", "--as", "x.yaml", "--as-origin", "app.example.com"],
+            2,
+            "different origins: write https://app.example.com",
+        ),
+        (["dev", ":1", "--as", "x.yaml", "--as-origin", "*"], 2, "name one origin"),
+        (["dev", ":1", "--as", "x.yaml", "--as-origin", "null"], 2, "name one origin"),
+        (["dev", ":1", "--origin", "null"], 2, "serve the page"),
+        (["dev", ":1", "--origin", "*"], 2, "name the origins"),
+        (["dev", ":5000x"], 2, "write :5000"),
         (["dev", ":1", "--save", "taken.yaml"], 1, "exists already"),
         (["dev", ":1", "--origin", "https://a.test/x"], 1, "write https://a.test"),
         (["dev", ":1", "--port", "70000"], 2, "70000"),
