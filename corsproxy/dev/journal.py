@@ -15,13 +15,13 @@ from corsproxy.http.paths import canonical_path
 from corsproxy.proxy.capture import Capture
 from corsproxy.proxy.exchange import Exchange
 
-__all__ = ["Journal", "SeenRoute"]
+__all__ = ["DULL_RESPONSE_HEADERS", "Journal", "SeenRoute"]
 
 _MOST = 128  # different words of one kind: most of them come from clients
 VERSION = 1
 
 # On most responses, and of no use to scripts.
-_DULL = frozenset(
+DULL_RESPONSE_HEADERS = frozenset(
     b"accept-ranges age allow alt-svc connection content-security-policy cross-origin-embedder-policy "
     b"cross-origin-opener-policy cross-origin-resource-policy date keep-alive nel origin-agent-cluster "
     b"permissions-policy proxy-status referrer-policy report-to reporting-endpoints server "
@@ -88,7 +88,7 @@ class Journal:
         if 300 <= exchange.status < 400:
             return  # no script sees these: browsers follow them
         names = exposable(name for name, _ in capture.response or ())
-        _add(self.exposable, (shown(name) for name in names if name not in _DULL))
+        _add(self.exposable, (shown(name) for name in names if name not in DULL_RESPONSE_HEADERS))
 
     def as_json(self) -> dict[str, Any]:
         """The object that `from_json` reads. Any: JSON."""

@@ -19,6 +19,7 @@ from corsproxy.cors.fields import (
 )
 from corsproxy.dev.inspector.entry import Json
 from corsproxy.dev.inspector.redact import HIDDEN, Pairs
+from corsproxy.dev.journal import DULL_RESPONSE_HEADERS
 from corsproxy.proxy.explain import Question
 from corsproxy.proxy.explained import authority_of, steps_json
 
@@ -76,7 +77,7 @@ def judge_sent(row: Json, detail: Json | None, call: Call | None) -> Json:
     steps = check_response(call, fields)
     if not passes(steps):
         return _judgement("unreadable", steps)
-    return {**_judgement("readable", steps), "hidden": _hidden(call, fields)}
+    return {**_judgement("readable", steps), "hidden": _hidden(call, fields, _before(detail, "response"))}
 
 
 def _judgement(outcome: str, steps: Sequence[Step], *, preflight: bool = False) -> Json:
@@ -91,20 +92,25 @@ def _judgement(outcome: str, steps: Sequence[Step], *, preflight: bool = False) 
     }
 
 
-def _hidden(call: Call, fields: Sequence[tuple[bytes, bytes]]) -> list[str]:
-    """The fields of a response that its script does not see (Fetch, #cors-exposed-header-name)."""
+def _hidden(
+    call: Call, fields: Sequence[tuple[bytes, bytes]], sent: Sequence[tuple[bytes, bytes]]
+) -> list[str]:
+    """The fields of a response that its script does not see (Fetch, #cors-exposed-header-name).
+
+    sent: by the upstream; what the proxy adds of its own is no script's business.
+    """
+    came = {name.lower() for name, _ in sent}
     listed = [value for name, value in fields if name.lower() == b"access-control-expose-headers"]
     exposed = {name.lower() for name in parse_names(b", ".join(listed)) or ()}
     if b"*" in exposed and not call.credentials:
         return []
     seen = SAFELISTED_RESPONSE_HEADERS | exposed
-    # Of those that no list can expose, and of CORS itself, nobody needs to be told.
+    # Of those that no list can expose, of CORS itself and of what no script wants, nobody needs to be told.
+    dull = FORBIDDEN_RESPONSE_HEADERS | DULL_RESPONSE_HEADERS
     return [
         name.decode("latin-1")
         for name, _ in fields
-        if (lower := name.lower()) not in seen
-        and lower not in FORBIDDEN_RESPONSE_HEADERS
-        and not is_cors_field(lower)
+        if (lower := name.lower()) in came and lower not in seen | dull and not is_cors_field(lower)
     ]
 
 

@@ -102,8 +102,8 @@ function Seen({ shown: { sent, row } }) {
     <p>${sent.says}</p>
     <${Steps} steps=${sent.steps} />
     <${Messages} messages=${sent.messages} />
-    ${isLikely && sent.hidden.length > 0 && html`<p class="note">The script does not see
-      ${sent.hidden.map((name, at) => html`${at > 0 && ", "}<code>${name}</code>`)}:
+    ${isLikely && sent.hidden.length > 0 && html`<p class="note">
+      The script does not see${" "}${sent.hidden.map((name, at) => html`${at > 0 && ", "}<code>${name}</code>`)}:${" "}
       <code>expose_headers</code> does not list ${sent.hidden.length > 1 ? "them" : "it"}.</p>`}
   </section>`;
 }
