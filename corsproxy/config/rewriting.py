@@ -6,13 +6,13 @@ Never: changing a message (`http.edits`, `http.redirects`, `http.cookies`).
 
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from corsproxy.config import model
 from corsproxy.config.addresses import parse_host_pattern
 from corsproxy.config.findings import Findings, Mistake
 from corsproxy.config.problems import Path
-from corsproxy.config.table import Rewriting, Upstream
+from corsproxy.config.table import Endpoint, Rewriting, Upstream
 from corsproxy.config.words import is_secret_name, quoted
 from corsproxy.http.cookies import CookieRules
 from corsproxy.http.edits import HeaderEdits
@@ -169,12 +169,21 @@ def _key(name: str) -> bytes:
 
 def _redirects(upstream: Upstream, base_path: bytes, prefix: bytes) -> RedirectMap:
     schemes = frozenset(endpoint.scheme.encode("ascii") for endpoint in upstream.endpoints)
-    own = {endpoint.authority.lower() for endpoint in upstream.endpoints}
+    own = {name for endpoint in upstream.endpoints for name in _names(endpoint)}
     if isinstance(upstream.host, bytes):  # what it is told that it is called
         own |= {without_default_port(scheme, upstream.host.lower()) for scheme in schemes}
     return RedirectMap(
         schemes, frozenset(own), keeps_host=upstream.host == "preserve", base_path=base_path, prefix=prefix
     )
+
+
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+def _names(endpoint: Endpoint) -> set[bytes]:
+    """What an endpoint may call itself. A port of this machine is known by all of its names."""
+    names = {endpoint.host, *(_THIS_MACHINE if endpoint.host.lower() in _THIS_MACHINE else ())}
+    return {replace(endpoint, host=name).authority.lower() for name in names}
 
 
 def _cookies(

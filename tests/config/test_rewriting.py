@@ -70,7 +70,12 @@ REDIRECTS = [
     Redirects("the endpoint", "endpoints: [http://Legacy:9000]", {b"legacy:9000"}),
     Redirects("without its default port", "endpoints: [http://legacy:80]", {b"legacy"}),
     Redirects("https", "endpoints: ['https://legacy:443']", {b"legacy"}, schemes=frozenset({b"https"})),
-    Redirects("an IPv6 address", "endpoints: ['http://[::1]:9000']", {b"[::1]:9000"}),
+    Redirects("an IPv6 address", "endpoints: ['http://[::2]:9000']", {b"[::2]:9000"}),
+    Redirects(
+        "this machine by all of its names",
+        "endpoints: ['http://127.0.0.1:9000']",
+        {b"127.0.0.1:9000", b"localhost:9000", b"[::1]:9000"},
+    ),
     Redirects("a Unix socket", "endpoints: [http+unix:///run/a.sock]", {b"localhost"}),
     Redirects(
         "a Host of its own", "endpoints: [http://a:9000], host: API.example:80", {b"a:9000", b"api.example"}

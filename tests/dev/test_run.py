@@ -62,6 +62,15 @@ async def test_both_addresses_of_localhost_are_listened_on() -> None:
     assert hosts == expected <= {"127.0.0.1", "::1"}
 
 
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]"])
+async def test_redirects_come_back_by_whatever_name_the_api_calls_this_machine(name: str) -> None:
+    async with upstream(answers(b"")) as api:
+        location = f"Location: http://{name}:{api.port}/next"
+        api.behaviour = answers(f"HTTP/1.1 302 Found\r\n{location}\r\nContent-Length: 0\r\n\r\n".encode())
+        async with running(f"http://127.0.0.1:{api.port}") as front:
+            assert (await front.ask("/first")).one("Location") == f"http://{front.host}/next"
+
+
 async def test_redirects_come_back() -> None:
     async with upstream(answers(b"")) as api:
         location = f"Location: http://localhost:{api.port}/v1/next"
