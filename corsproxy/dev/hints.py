@@ -18,6 +18,7 @@ from corsproxy.cors.origins import is_loopback_host, parse_origin
 from corsproxy.cors.remedy import find_remedy, place_of
 from corsproxy.cors.sites import PRIVATE, site_of
 from corsproxy.dev.cookie_notes import Visit, why_lost
+from corsproxy.dev.leaving import leads_to, sent_values
 from corsproxy.http.faults import Fault
 from corsproxy.http.own_cookies import cookie_names, is_deletion, set_cookie_name
 from corsproxy.proxy.capture import Capture
@@ -25,8 +26,6 @@ from corsproxy.proxy.exchange import Exchange
 from corsproxy.proxy.explained import change_text
 
 __all__ = ["Hint", "fault_hint", "hints_for", "is_public_origin", "network_access_hint"]
-
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def hints_for(exchange: Exchange, file: str = "") -> Iterator[Hint]:
     if exchange.capture is not None:
         yield from _kept_back(exchange.capture, exchange)
         yield from _lost(exchange.capture, exchange)
-        yield from _leaving(exchange.capture, exchange)
+    yield from _leaving(exchange)
 
 
 # Refusals and faults
@@ -185,7 +184,7 @@ def _kept_back(capture: Capture, exchange: Exchange) -> Iterator[Hint]:
     if not capture.sent:
         return
     came = [name for value in _values(capture.request.raw_fields, b"cookie") for name in cookie_names(value)]
-    known = {name for value in _sent_values(capture.sent, b"cookie:") for name in cookie_names(value)}
+    known = {name for value in sent_values(capture.sent, b"cookie:") for name in cookie_names(value)}
     # What is set right now needs no word: next time it goes along.
     set_now = _values(capture.response or (), b"set-cookie")
     known |= {set_cookie_name(value) for value in set_now if not is_deletion(value)}
@@ -200,7 +199,7 @@ def _lost(capture: Capture, exchange: Exchange) -> Iterator[Hint]:
     """Cookies that the API sets and a browser has no use for."""
     request = capture.request
     visit = Visit(capture.scheme, request.host, exchange.origin)
-    for line in _sent_values(capture.answer, b"set-cookie:"):
+    for line in sent_values(capture.answer, b"set-cookie:"):
         why = why_lost(line, visit)
         if why:
             name = shown(set_cookie_name(line))
@@ -213,25 +212,12 @@ def _values(fields: Iterable[tuple[bytes, bytes]], wanted: bytes) -> Iterator[by
             yield value
 
 
-def _sent_values(head: bytes, wanted: bytes) -> Iterator[bytes]:
-    """The values of the lines of a complete head that begin with this name and its colon."""
-    for line in head.split(b"\r\n"):
-        if line[: len(wanted)].lower() == wanted:
-            yield line[len(wanted) :].strip()
-
-
 # Redirects
 
 
-def _leaving(capture: Capture, exchange: Exchange) -> Iterator[Hint]:
+def _leaving(exchange: Exchange) -> Iterator[Hint]:
     """A redirect that a script would have to follow to a place that knows nothing of this proxy."""
-    if exchange.origin is None or exchange.status not in _REDIRECTS:
-        return
-    own = capture.scheme + b"://" + capture.request.host.lower()
-    for location in _sent_values(capture.answer, b"location:"):
-        place = b"/".join(location.split(b"/", 3)[:3])
-        if b"://" in place and place.lower() != own:
-            target = shown(place)
-            says = f"this redirect leads to {target}, past the proxy: no script can follow it there"
-            to_do = f"log in by a navigation, or bring it here: --route /somewhere={target}"
-            yield Hint("redirect", says, to_do, target)
+    if target := leads_to(exchange):
+        says = f"this redirect leads to {target}, past the proxy: no script can follow it there"
+        to_do = f"log in by a navigation, or bring it here: --route /somewhere={target}"
+        yield Hint("redirect", says, to_do, target)

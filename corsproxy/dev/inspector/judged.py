@@ -20,6 +20,7 @@ from corsproxy.cors.fields import (
 from corsproxy.dev.inspector.entry import Json
 from corsproxy.dev.inspector.redact import HIDDEN, Pairs
 from corsproxy.dev.journal import DULL_RESPONSE_HEADERS
+from corsproxy.dev.leaving import REDIRECTS
 from corsproxy.proxy.explain import Question
 from corsproxy.proxy.explained import authority_of, steps_json
 
@@ -30,6 +31,10 @@ _SAYS = {
     "not-sent": "The browser does not send the call. The script learns only of a network error.",
     "readable": "The script may read the response.",
     "unreadable": "The call was made and answered, but the script learns only of a network error.",
+    "follows": "The browser follows the redirect by itself; the script gets what comes at its end.",
+    # Fetch, #http-redirect-fetch: with the second origin that is not the page's, the Origin becomes null.
+    "leaves": "The browser follows the redirect to {about}, past this proxy, and the call fails there unless "
+    "that allows any page: it is asked with Origin: null.",
     "same-origin": "The page has the origin of the proxy itself: no check stands in the way.",
     "not-cors": "There is no Origin, so CORS has no say.",
 }
@@ -77,15 +82,19 @@ def judge_sent(row: Json, detail: Json | None, call: Call | None) -> Json:
     steps = check_response(call, fields)
     if not passes(steps):
         return _judgement("unreadable", steps)
+    if target := row.get("leaves"):
+        return _judgement("leaves", steps, about=str(target))
+    if status in REDIRECTS:
+        return _judgement("follows", steps)
     return {**_judgement("readable", steps), "hidden": _hidden(call, fields, _before(detail, "response"))}
 
 
-def _judgement(outcome: str, steps: Sequence[Step], *, preflight: bool = False) -> Json:
+def _judgement(outcome: str, steps: Sequence[Step], *, preflight: bool = False, about: str = "") -> Json:
     failing = next((step for step in steps if step.failure is not None), None)
     messages = () if failing is None else console_messages(failing, preflight=preflight)
     return {
         "outcome": outcome,
-        "says": _SAYS[outcome],
+        "says": _SAYS[outcome].replace("{about}", about),
         "steps": list(steps_json("preflight" if preflight else "actual", steps)),
         "messages": [{"browser": m.browser, "kind": m.kind, "says": m.says} for m in messages],
         "hidden": [],

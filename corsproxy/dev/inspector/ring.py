@@ -14,6 +14,7 @@ from itertools import islice
 from corsproxy.cors.decide import Kind
 from corsproxy.dev.inspector.entry import Entry, detail_of, is_blocked, make_entry, row_of
 from corsproxy.dev.inspector.notes import Note, no_notes
+from corsproxy.dev.leaving import leads_to
 from corsproxy.dev.pairs import Pairs, max_age_of
 from corsproxy.proxy.exchange import Exchange
 
@@ -70,6 +71,8 @@ class Ring:
             row["max_age"] = max_age_of(exchange) if exchange.decision.allowed else 0
         if is_blocked(exchange):
             row["blocked"] = True
+        elif target := leads_to(exchange):
+            row["leaves"] = target
         self._add(make_entry(number, row, detail_of(exchange, self._notes(exchange))))
 
     def _add(self, entry: Entry) -> None:

@@ -135,6 +135,20 @@ async def test_other_outcomes(world: World, lines: list[str], path: str, outcome
     assert (await shown(await world.visitor(), 1))["sent"]["outcome"] == outcome
 
 
+async def test_a_redirect_past_the_proxy_is_where_the_call_ends(world: World) -> None:
+    for target in ("https://login.test/x?secret=1", "/api/b"):
+        await world.send(f"Origin: {APP}", f"X-To: {target}", path="/api/redirect")
+    await world.send(
+        f"Origin: {APP}", "X-To: //login.test/", "Sec-Fetch-Mode: navigate", path="/api/redirect"
+    )
+    visitor = await world.visitor()
+    found = [await shown(visitor, number) for number in (1, 2, 3)]
+    assert [each["sent"]["outcome"] for each in found] == ["leaves", "follows", "follows"]
+    assert found[0]["row"]["leaves"] == "https://login.test"
+    assert "follows the redirect to https://login.test, past this proxy" in found[0]["sent"]["says"]
+    assert "leaves" not in found[1]["row"]
+
+
 async def test_a_head_that_cannot_be_read_is_a_row_with_less(world: World) -> None:
     await world.send(f"Origin: {APP}", "Transfer-Encoding: gzip")
     found = await shown(await world.visitor(), 1)

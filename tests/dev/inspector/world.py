@@ -150,7 +150,7 @@ async def running(
 
 
 def _legacy(seen: list[str]) -> web.Application:
-    """It answers everything, sets a cookie, and leads to a URL with a token in it."""
+    """It answers everything, sets a cookie, and leads to a URL with a token in it; or redirects to X-To."""
     app = web.Application()
 
     async def answer(request: web.Request) -> web.Response:
@@ -163,6 +163,8 @@ def _legacy(seen: list[str]) -> web.Application:
             "Set-Cookie": "session=top-secret; Path=/; HttpOnly",
             "Link": '</api/items?page=2&key=hush-hush>; rel="next"',
         }
+        if target := request.headers.get("X-To"):
+            return web.Response(status=302, headers={"Location": target})
         return web.json_response({"items": [1, 2, 3]}, headers=fields)
 
     app.router.add_route("*", "/{anything:.*}", answer)

@@ -46,14 +46,14 @@ function Opening({ shown: { row, detail, sent, now }, state, callId, onChoose, h
   // What the browser makes of it counts, not what the policy meant: credentials are not seen by any policy.
   const isStopped = sent.outcome === "unreadable" || sent.outcome === "not-sent";
   const isSurprise = isStopped && row.outcome === "allowed";
-  const verdict = isSurprise ? { mark: "✕", word: "blocked by the browser", tone: "stop" } : verdictOf(row);
+  const verdict = row.leaves ? verdictOf(row) : isSurprise ? { mark: "✕", word: "blocked by the browser", tone: "stop" } : verdictOf(row);
   const isPreflight = row.kind === "preflight";
   const fault = detail?.fault;
   const changed = now && sent.outcome !== "not-cors" && now.allowed === isStopped && !fault;
   return html`<header class=${`opening tone-${verdict.tone}`}>
     <p class="kicker">${isPreflight ? "preflight" : row.kind === "actual" ? "call of a script" : "request"} ${row.id}</p>
     <h2 ref=${heading} tabindex="-1"><span class="method">${isPreflight ? row.asks : row.method}</span> ${row.path}${detail?.query}</h2>
-    <p class="verdict"><${Mark} ...${verdict} /> ${says(row, fault, isSurprise && sent.messages[0])}</p>
+    <p class="verdict"><${Mark} ...${verdict} /> ${says(row, fault, isSurprise && sent.messages[0], sent)}</p>
     ${changed && html`<p class="now">By the configuration that serves now it would be <strong>${now.allowed ? "allowed" : `refused: ${now.reason}`}</strong>.</p>`}
     <dl class="facts">
       ${row.origin && html`<div><dt>From</dt><dd>${row.origin}</dd></div>`}
@@ -65,8 +65,9 @@ function Opening({ shown: { row, detail, sent, now }, state, callId, onChoose, h
   </header>`;
 }
 
-function says(row, fault, message) {
+function says(row, fault, message, sent) {
   if (fault) return fault.detail ? `${fault.says.replace(/\.$/, "")}: ${fault.detail}` : fault.says;
+  if (sent.outcome === "leaves") return `Follows a redirect to ${row.leaves}, past the proxy, and fails there.`;
   return message ? `The policy allows the origin, but: ${message.says}` : sentenceOf(row.reason, row.about);
 }
 

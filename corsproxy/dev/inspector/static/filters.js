@@ -7,7 +7,7 @@ import { reasonOf } from "./words.js";
 
 const FIELDS = {
   route: (row) => row.route ?? "",
-  outcome: (row) => (row.fault ? "fault" : row.blocked ? "blocked refused" : OUTCOME_WORDS[row.outcome] ?? row.outcome),
+  outcome: (row) => (row.fault ? "fault" : row.blocked || row.leaves ? "blocked refused" : OUTCOME_WORDS[row.outcome] ?? row.outcome),
   origin: (row) => row.origin ?? "",
   status: (row) => String(row.status),
   method: (row) => `${row.method} ${row.asks}`,

@@ -7,12 +7,14 @@
 export function verdictOf(row) {
   if (row.fault) return { mark: "!", word: "fault", tone: "odd" };
   if (row.blocked) return VERDICTS.blocked;
+  if (row.leaves) return VERDICTS.leaves;
   return VERDICTS[row.outcome] ?? VERDICTS["-"];
 }
 
 const VERDICTS = {
   allowed: { mark: "✓", word: "allowed", tone: "own" },
   blocked: { mark: "✕", word: "allowed, but blocked by the browser", tone: "stop" },
+  leaves: { mark: "✕", word: "allowed, but redirected past the proxy", tone: "stop" },
   denied: { mark: "✕", word: "refused", tone: "stop" },
   "report-only": { mark: "◌", word: "report only", tone: "odd" },
   "-": { mark: "·", word: "no CORS", tone: "soft" },
@@ -60,16 +62,16 @@ export function agesOf(seconds) {
   return seconds >= 60 ? `${+(seconds / 60).toFixed(1)} min` : `${seconds} s`;
 }
 
-/** The word for why, as in the log; but for credentials, which only a browser sees. */
+/** The word for why, as in the log; but for what only a browser minds. */
 export function reasonOf(row) {
-  return row.fault || (row.blocked ? "credentials-not-allowed" : row.reason);
+  return row.fault || (row.blocked ? "credentials-not-allowed" : row.leaves ? "redirected-past-proxy" : row.reason);
 }
 
 /** A row as one sentence, for those who hear the list. */
 export function sentenceOfRow(row) {
   const kind = row.kind === "preflight" ? `preflight for ${row.asks}` : row.method;
   const from = row.origin ? ` from ${row.origin}` : "";
-  const why = row.outcome === "denied" || row.fault || row.blocked ? `: ${reasonOf(row)}` : "";
+  const why = row.outcome === "denied" || row.fault || row.blocked || row.leaves ? `: ${reasonOf(row)}` : "";
   return `${kind} ${row.path}${from}, ${verdictOf(row).word}${why}, status ${row.status || "none"}, ${timeOf(row.at)}`;
 }
 
