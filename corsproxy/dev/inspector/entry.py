@@ -19,7 +19,7 @@ from corsproxy.dev.inspector.redact import lines_of, shown_fields, shown_path, s
 from corsproxy.proxy.capture import Capture
 from corsproxy.proxy.exchange import Exchange, outcome_of
 
-__all__ = ["Entry", "Json", "detail_of", "is_blocked", "make_entry", "row_of"]
+__all__ = ["Entry", "Json", "detail_of", "is_blocked", "is_socket", "make_entry", "row_of"]
 
 Json = dict[str, object]
 
@@ -73,6 +73,14 @@ def row_of(number: int, exchange: Exchange, ended: float, now: float) -> Json:
     }
 
 
+def is_socket(exchange: Exchange) -> bool:
+    """True for a request that would become a WebSocket: no browser makes a CORS check of it."""
+    if exchange.capture is None:
+        return False
+    fields = exchange.capture.request.raw_fields
+    return any(name.lower() == b"upgrade" and value.strip().lower() == b"websocket" for name, value in fields)
+
+
 def is_blocked(exchange: Exchange) -> bool:
     """True for a call that the policy allows and the browser keeps from its script all the same: it came with
     a cookie, and the policy has no `allow_credentials`.
@@ -80,7 +88,9 @@ def is_blocked(exchange: Exchange) -> bool:
     decision, route = exchange.decision, exchange.route
     if decision is None or route is None or route.policy is None or exchange.capture is None:
         return False
-    is_allowed = decision.kind is Kind.ACTUAL and decision.reason is Reason.ALLOWED
+    is_allowed = (
+        decision.kind is Kind.ACTUAL and decision.reason is Reason.ALLOWED and not is_socket(exchange)
+    )
     return is_allowed and not route.policy.credentials and _has_cookie(exchange.capture)
 
 

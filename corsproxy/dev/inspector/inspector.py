@@ -6,6 +6,7 @@ Never: HTTP (pages), Host, Origin and token (admin listener, gate), judging (jud
 
 import asyncio
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -85,16 +86,17 @@ class Inspector:
             "detail": detail,
             "fields": _fields(detail),
             "sent": judge_sent(row, detail, call_of(row, detail, before)),
-            "now": None if question is None else await self.ask(question),
+            "now": None if question is None else await self.ask(question, is_socket=bool(row.get("socket"))),
         }
 
-    async def ask(self, question: Question) -> Json:
+    async def ask(self, question: Question, *, is_socket: bool = False) -> Json:
         """What the configuration that serves now makes of a call, and what would let it through."""
         found, offer = await self._explained(question)
+        commands = curl_commands(found, self._listener())
         return {
             **as_json(found),
             "offer": {**offer.as_json(), "may_apply": self._may_apply},
-            "curl": curl_commands(found, self._listener()),
+            "curl": list(map(_as_socket, commands)) if is_socket else commands,
             "version": self._plane.state.version,
             "question": _question_json(question),
         }
@@ -226,6 +228,13 @@ class Inspector:
             return (await replay(self._listener(), head, left_out, tls=tls)).as_json()
         except ReplayError as error:
             raise RefusedActionError(409, str(error)) from error
+
+
+def _as_socket(command: str) -> str:
+    """The command with what asks for a WebSocket; the key is that of RFC 6455 §1.3."""
+    fields = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    more = (*fields, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    return " ".join((command, *(f"-H {shlex.quote(each)}" for each in more)))
 
 
 def _detail(entry: Entry) -> Json | None:

@@ -26,6 +26,8 @@ from corsproxy.proxy.explained import authority_of, steps_json
 
 __all__ = ["call_of", "judge_sent", "question_of"]
 
+SWITCHING = 101
+
 _SAYS = {
     "next": "The preflight passes: the browser sends the call next.",
     "not-sent": "The browser does not send the call. The script learns only of a network error.",
@@ -36,6 +38,10 @@ _SAYS = {
     "leaves": "The browser follows the redirect to {about}, past this proxy, and the call fails there unless "
     "that allows any page: it is asked with Origin: null.",
     "same-origin": "The page has the origin of the proxy itself: no check stands in the way.",
+    "socket-open": "The WebSocket opened. No CORS check applies to it: the proxy let the Origin in.",
+    "socket-refused": "The WebSocket did not open. No CORS check applies to it: the proxy itself refused the "
+    "Origin. Chromium's console: “Error during WebSocket handshake: Unexpected response code: {about}”.",
+    "socket-failed": "The WebSocket did not open: the answer was {about}, not 101. CORS has no say in it.",
     "not-cors": "There is no Origin, so CORS has no say.",
 }
 
@@ -59,6 +65,8 @@ def call_of(row: Json, detail: Json | None, preflight: Json | None) -> Call | No
     if row["origin"] is None or not row["method"]:
         return None
     origin, method = _bytes(row["origin"]), _bytes(row["asks"])
+    if row.get("socket"):
+        return Call(origin, method)  # no script sets its headers, and credentials make no difference
     fields = _before(detail, "request")
     if row["kind"] == Kind.PREFLIGHT:
         return Call(origin, method, tuple((name, None) for name in _asked(fields)), asks_first=True)
@@ -73,6 +81,8 @@ def judge_sent(row: Json, detail: Json | None, call: Call | None) -> Json:
     if call is None or detail is None:
         return _judgement("not-cors", ())
     status = row["status"] if isinstance(row["status"], int) else 0
+    if row.get("socket"):
+        return _judge_socket(row, status)
     fields = _after(detail)
     if row["kind"] == Kind.PREFLIGHT:
         steps = check_preflight(call, status, fields)
@@ -87,6 +97,14 @@ def judge_sent(row: Json, detail: Json | None, call: Call | None) -> Json:
     if status in REDIRECTS:
         return _judgement("follows", steps)
     return {**_judgement("readable", steps), "hidden": _hidden(call, fields, _before(detail, "response"))}
+
+
+def _judge_socket(row: Json, status: int) -> Json:
+    """Of a WebSocket browsers ask only whether the answer is 101 (RFC 6455 §4.1)."""
+    if status == SWITCHING:
+        return _judgement("socket-open", ())
+    outcome = "socket-refused" if row["outcome"] == "denied" else "socket-failed"
+    return _judgement(outcome, (), about=str(status or "none"))
 
 
 def _judgement(outcome: str, steps: Sequence[Step], *, preflight: bool = False, about: str = "") -> Json:

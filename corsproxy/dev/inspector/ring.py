@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from corsproxy.cors.decide import Kind
-from corsproxy.dev.inspector.entry import Entry, detail_of, is_blocked, make_entry, row_of
+from corsproxy.dev.inspector.entry import Entry, detail_of, is_blocked, is_socket, make_entry, row_of
 from corsproxy.dev.inspector.notes import Note, no_notes
 from corsproxy.dev.leaving import leads_to
 from corsproxy.dev.pairs import Pairs, max_age_of
@@ -69,7 +69,9 @@ class Ring:
             row |= {"preflight": preceding.id, "cached": preceding.cached}
         if exchange.decision is not None and exchange.decision.kind is Kind.PREFLIGHT:
             row["max_age"] = max_age_of(exchange) if exchange.decision.allowed else 0
-        if is_blocked(exchange):
+        if is_socket(exchange):
+            row["socket"] = True
+        elif is_blocked(exchange):
             row["blocked"] = True
         elif target := leads_to(exchange):
             row["leaves"] = target

@@ -149,6 +149,27 @@ async def test_a_redirect_past_the_proxy_is_where_the_call_ends(world: World) ->
     assert "leaves" not in found[1]["row"]
 
 
+SOCKET = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: x"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "outcome", "says"),
+    [
+        (APP, "socket-failed", "the answer was 200, not 101"),
+        ("https://x.test", "socket-refused", "Unexpected response code: 403"),
+    ],
+)
+async def test_no_cors_check_applies_to_a_websocket(
+    world: World, origin: str, outcome: str, says: str
+) -> None:
+    await world.send(f"Origin: {origin}", "Cookie: a=b", *SOCKET)
+    found = await shown(await world.visitor(), 1)
+    assert (found["row"]["socket"], "blocked" in found["row"]) == (True, False)
+    assert (found["sent"]["outcome"], found["sent"]["steps"], found["sent"]["messages"]) == (outcome, [], [])
+    assert says in found["sent"]["says"]
+    assert "-H 'Upgrade: websocket'" in found["now"]["curl"][0]
+
+
 async def test_a_head_that_cannot_be_read_is_a_row_with_less(world: World) -> None:
     await world.send(f"Origin: {APP}", "Transfer-Encoding: gzip")
     found = await shown(await world.visitor(), 1)

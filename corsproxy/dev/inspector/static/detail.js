@@ -42,16 +42,18 @@ export function Detail({ id, callId, state, onChoose, onClose, onState, onSave, 
   </article>`;
 }
 
+const STOPPED = new Set(["unreadable", "not-sent", "socket-refused"]);
+
 function Opening({ shown: { row, detail, sent, now }, state, callId, onChoose, heading }) {
   // What the browser makes of it counts, not what the policy meant: credentials are not seen by any policy.
-  const isStopped = sent.outcome === "unreadable" || sent.outcome === "not-sent";
+  const isStopped = STOPPED.has(sent.outcome);
   const isSurprise = isStopped && row.outcome === "allowed";
   const verdict = row.leaves ? verdictOf(row) : isSurprise ? { mark: "✕", word: "blocked by the browser", tone: "stop" } : verdictOf(row);
   const isPreflight = row.kind === "preflight";
   const fault = detail?.fault;
-  const changed = now && sent.outcome !== "not-cors" && now.allowed === isStopped && !fault;
+  const changed = now && sent.outcome !== "not-cors" && sent.outcome !== "socket-failed" && now.allowed === isStopped && !fault;
   return html`<header class=${`opening tone-${verdict.tone}`}>
-    <p class="kicker">${isPreflight ? "preflight" : row.kind === "actual" ? "call of a script" : "request"} ${row.id}</p>
+    <p class="kicker">${isPreflight ? "preflight" : row.socket ? "WebSocket" : row.kind === "actual" ? "call of a script" : "request"} ${row.id}</p>
     <h2 ref=${heading} tabindex="-1"><span class="method">${isPreflight ? row.asks : row.method}</span> ${row.path}${detail?.query}</h2>
     <p class="verdict"><${Mark} ...${verdict} /> ${says(row, fault, isSurprise && sent.messages[0], sent)}</p>
     ${changed && html`<p class="now">By the configuration that serves now it would be <strong>${now.allowed ? "allowed" : `refused: ${now.reason}`}</strong>.</p>`}

@@ -12,7 +12,7 @@ const FIELDS = {
   status: (row) => String(row.status),
   method: (row) => `${row.method} ${row.asks}`,
   reason: (row) => `${row.reason} ${reasonOf(row)}`,
-  kind: (row) => row.kind,
+  kind: (row) => (row.socket ? "websocket" : row.kind),
   path: (row) => row.path,
 };
 const OUTCOME_WORDS = { denied: "denied refused", "-": "none" };

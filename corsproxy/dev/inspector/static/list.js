@@ -83,6 +83,7 @@ function Row({ row, place, size, top, isChosen, onChoose, onOpen }) {
 
 function hintOf(row) {
   if (row.kind === "preflight") return "preflight";
+  if (row.socket) return "WebSocket";
   if (!row.preflight) return "";
   return row.cached ? "preflight from cache" : "after its preflight";
 }

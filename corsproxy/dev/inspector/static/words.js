@@ -69,7 +69,7 @@ export function reasonOf(row) {
 
 /** A row as one sentence, for those who hear the list. */
 export function sentenceOfRow(row) {
-  const kind = row.kind === "preflight" ? `preflight for ${row.asks}` : row.method;
+  const kind = row.kind === "preflight" ? `preflight for ${row.asks}` : row.socket ? "WebSocket" : row.method;
   const from = row.origin ? ` from ${row.origin}` : "";
   const why = row.outcome === "denied" || row.fault || row.blocked || row.leaves ? `: ${reasonOf(row)}` : "";
   return `${kind} ${row.path}${from}, ${verdictOf(row).word}${why}, status ${row.status || "none"}, ${timeOf(row.at)}`;
