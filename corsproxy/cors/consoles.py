@@ -122,6 +122,8 @@ CHROMIUM: Mapping[str, str] = (
     | {
         "LocalNetworkAccessPermissionDenied": "The user has not let this page reach the local "
         "network (asked for since Chromium 142). No field of a response changes that.",
+        "InsecureLocalNetwork": "A page that is not secure may not call the local network. No field of a "
+        "response changes that.",
     }
 )
 """Our words for each kind of message in Chromium's console."""

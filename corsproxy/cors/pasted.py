@@ -1,6 +1,7 @@
 """A message that somebody copied from a browser's console: which kind it is, and what it tells.
 
-Here:  patterns for the texts of Chromium and Firefox, as far as it takes to know them apart.
+Here:  patterns for the texts of Chromium and Firefox, as far as it takes to know them apart; also for what
+       Chromium says of a WebSocket that was refused.
 Never: judging whether the message is right; other browsers, whose texts name no kind.
 """
 
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 
 from corsproxy.cors.consoles import CHROMIUM, FIREFOX, Message
 
-__all__ = ["Pasted", "read_pasted"]
+__all__ = ["SOCKET", "Pasted", "read_pasted"]
+
+SOCKET = "WebSocket handshake"
+"""The kind of a message about a WebSocket that was not opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +22,23 @@ class Pasted:
 
     message: Message
     url: str
+    via: str = ""  # the URL that was called, when a redirect led from it to the other
     origin: str = ""
     method: str = ""
     header: str = ""
     preflight: bool = False  # it was about a preflight
     credentials: bool = False  # the call had credentials
+    sent: bool = True  # False = the browser kept the request to itself
 
 
 _CHROMIUM_TEXT = re.compile(
-    r"Access to .{1,40}? at '(?P<url>[^' ]+)' (?:\(redirected from '[^']*'\) )?"
+    r"Access to .{1,40}? at '(?P<url>[^' ]+)' (?:\(redirected from '(?P<via>[^']*)'\) )?"
     r"from origin '(?P<origin>[^' ]+)' has been blocked by CORS policy: (?P<says>.*)"
+)
+# No message about CORS, which has no say in WebSockets; but it is what a refused Origin looks like there.
+_SOCKET_TEXT = re.compile(
+    r"WebSocket connection to '(?P<url>[^' ]+)' failed: Error during WebSocket handshake: "
+    r"Unexpected response code: (?P<status>\d{3})"
 )
 _FIREFOX_TEXT = re.compile(r"remote resource at (?P<url>[^ ]+?)\.? \(Reason: (?P<says>.*)")
 
@@ -45,6 +56,7 @@ _CHROMIUM_SAYS = (
     ("not allowed by Access-Control-Allow-Methods", "MethodDisallowedByPreflightResponse"),
     ("not allowed by Access-Control-Allow-Headers", "HeaderDisallowedByPreflightResponse"),
     ("Permission was denied for this request", "LocalNetworkAccessPermissionDenied"),
+    ("is not a secure context and the resource is in more-private", "InsecureLocalNetwork"),
 )
 _FIREFOX_SAYS = (
     ("'Access-Control-Allow-Origin' missing", "CORSMissingAllowOrigin"),
@@ -71,6 +83,7 @@ _WITH_CREDENTIALS = frozenset(
         "WildcardOriginNotAllowed",
     }
 )
+_NEVER_SENT = frozenset({"InsecureLocalNetwork", "LocalNetworkAccessPermissionDenied"})
 _ABOUT_PREFLIGHT = frozenset(
     {
         "CORSExternalRedirectNotAllowed",
@@ -87,13 +100,16 @@ def read_pasted(text: str) -> Pasted | None:
     """What a message copied from a console says; None when it is neither Chromium's nor Firefox's."""
     flat = " ".join(text.replace("‘", "'").replace("’", "'").split())
     if match := _CHROMIUM_TEXT.search(flat):
-        return _from_chromium(match["url"], match["origin"], match["says"])
+        return _from_chromium(match["url"], match["via"] or "", match["origin"], match["says"])
+    if match := _SOCKET_TEXT.search(flat):
+        says = f"The WebSocket was answered {match['status']}, not 101; with 403 its Origin was refused."
+        return Pasted(Message("Chromium", SOCKET, says), match["url"])
     if match := _FIREFOX_TEXT.search(flat):
         return _from_firefox(match["url"], match["says"])
     return None
 
 
-def _from_chromium(url: str, origin: str, says: str) -> Pasted | None:
+def _from_chromium(url: str, via: str, origin: str, says: str) -> Pasted | None:
     kind = _kind_of(says, _CHROMIUM_SAYS)
     if not kind:
         return None
@@ -103,11 +119,13 @@ def _from_chromium(url: str, origin: str, says: str) -> Pasted | None:
     return Pasted(
         Message("Chromium", named, CHROMIUM[named]),
         url,
+        via,
         origin,
         _first(_METHOD, says),
         _first(_HEADER, says).lower(),
         preflight="Preflight" in named,
         credentials=kind in _WITH_CREDENTIALS,
+        sent=kind not in _NEVER_SENT,
     )
 
 

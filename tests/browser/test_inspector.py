@@ -130,7 +130,7 @@ async def test_a_change_is_taken_back(chromium: "Browser", world: World) -> None
 async def test_a_pasted_message_leads_to_its_exchange(chromium: "Browser", world: World) -> None:
     await world.send(*preflight("DELETE"), method="OPTIONS")
     message = (
-        f"Access to fetch at 'http://{world.proxy}/api/items' from origin '{APP}' has been blocked by CORS "
+        f"Access to fetch at 'http://proxy.test/api/items' from origin '{APP}' has been blocked by CORS "
         "policy: Method DELETE is not allowed by Access-Control-Allow-Methods in preflight response."
     )
     async with opened(chromium, world) as page:

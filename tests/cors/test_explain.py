@@ -620,6 +620,11 @@ PASTED = [
         "LocalNetworkAccessPermissionDenied",
     ),
     (
+        ACCESS + "The request client is not a secure context and the resource is in more-private address "
+        "space `loopback`.",
+        "InsecureLocalNetwork",
+    ),
+    (
         BLOCKED + "CORS header ‘Access-Control-Allow-Origin’ missing). Status code: 200.",
         "CORSMissingAllowOrigin",
     ),
@@ -688,7 +693,16 @@ def test_a_message_over_several_lines_after_a_redirect() -> None:
     text = ACCESS.replace(" from origin", " (redirected from 'https://api.test/old')\nfrom origin")
     found = read_pasted(text + "\nNo 'Access-Control-Allow-Origin' header is present")
     assert found is not None
-    assert found.message.kind == "MissingAllowOriginHeader"
+    assert (found.message.kind, found.via) == ("MissingAllowOriginHeader", "https://api.test/old")
+
+
+def test_a_websocket_that_was_not_opened() -> None:
+    found = read_pasted(
+        "WebSocket connection to 'ws://localhost:8010/ws' failed: Error during WebSocket handshake: "
+        "Unexpected response code: 403"
+    )
+    assert found is not None
+    assert (found.message.kind, found.url) == ("WebSocket handshake", "ws://localhost:8010/ws")
 
 
 @given(st.text(max_size=300))

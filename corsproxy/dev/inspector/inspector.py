@@ -110,13 +110,15 @@ class Inspector:
                 "this is no message about CORS of Chromium or Firefox; copy it from “Access to …” or "
                 "“Cross-Origin Request Blocked” to its end",
             )
-        question = question_from(pasted, self._plane.table)
+        found = find_rows(pasted, self.ring.after(0))
+        question = question_from(pasted, found, self._plane.table)
         message = pasted.message
         return {
             "message": {"browser": message.browser, "kind": message.kind, "says": message.says},
             "url": pasted.url,
             "origin": pasted.origin,
-            "ids": find_rows(pasted, self.ring.after(0)),
+            "ids": list(found.ids),
+            "none": found.none,
             "now": None if question is None else await self.ask(question),
         }
 

@@ -24,9 +24,11 @@ from corsproxy.dev.leaving import REDIRECTS
 from corsproxy.proxy.explain import Question
 from corsproxy.proxy.explained import authority_of, steps_json
 
-__all__ = ["call_of", "judge_sent", "question_of"]
+__all__ = ["FAILED", "call_of", "judge_sent", "question_of"]
 
 SWITCHING = 101
+# What no script gets anything of.
+FAILED = frozenset({"not-sent", "unreadable", "leaves", "socket-refused", "socket-failed"})
 
 _SAYS = {
     "next": "The preflight passes: the browser sends the call next.",

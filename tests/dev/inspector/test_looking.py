@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
@@ -223,20 +223,85 @@ async def test_a_question_that_is_none_is_refused(world: World, question: object
     assert (await response.json())["detail"]
 
 
-MESSAGE = (
-    "Access to fetch at 'http://localhost:8010/api/items/42' from origin 'https://app.example.com' has been "
-    "blocked by CORS policy: Method DELETE is not allowed by Access-Control-Allow-Methods in preflight "
-    "response."
-)
+ACCESS = "Access to fetch at '{}' from origin 'https://app.example.com' has been blocked by CORS policy: "
+ITEMS = "http://proxy.test/api/items/42"
 
 
-async def test_a_pasted_message_finds_its_exchange(world: World) -> None:
-    await world.send(*preflight("DELETE"), method="OPTIONS", path="/api/items/42")
+class Paste(NamedTuple):
+    says: str
+    text: str
+    ids: list[int]
+    none: str = ""
+
+
+PASTES = [
+    Paste(
+        "a method", ACCESS.format(ITEMS) + "Method DELETE is not allowed by Access-Control-Allow-Methods", [1]
+    ),
+    Paste(
+        "a header that only one preflight asked for",
+        ACCESS.format(ITEMS) + "Request header field x-id is not allowed by Access-Control-Allow-Headers",
+        [5],
+    ),
+    Paste(
+        "a call that came, and did not fail",
+        ACCESS.format(ITEMS) + "Method PUT is not allowed by Access-Control-Allow-Methods",
+        [5],
+    ),
+    Paste(
+        "nothing of that kind failed",
+        ACCESS.format("http://proxy.test/api/items/43") + "No 'Access-Control-Allow-Origin' header",
+        [],
+        "none that failed like this",
+    ),
+    Paste(
+        "another port of the same host",
+        ACCESS.format("http://proxy.test:81/api/items/42")
+        + "Method DELETE is not allowed by Access-Control-Allow-Methods",
+        [],
+        "did the call to http://proxy.test:81/api/items/42 come through this proxy?",
+    ),
+    Paste(
+        "where a redirect led from here",
+        ACCESS.replace("'{}'", "'https://login.test/' (redirected from 'http://proxy.test/api/redirect')")
+        + "No 'Access-Control-Allow-Origin' header",
+        [7],
+    ),
+    Paste(
+        "what the browser kept to itself",
+        ACCESS.format(ITEMS)
+        + "Permission was denied for this request to access the `loopback` address space.",
+        [],
+        "never got here",
+    ),
+    Paste(
+        "a WebSocket",
+        "WebSocket connection to 'ws://proxy.test/api/ws' failed: Error during WebSocket handshake: "
+        "Unexpected response code: 403",
+        [8],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", PASTES, ids=lambda case: case.says)
+async def test_a_pasted_message_finds_its_exchange(world: World, case: Paste) -> None:
+    path = "/api/items/42"
+    await world.send(*preflight("DELETE"), method="OPTIONS", path=path)
     await world.send(*preflight("DELETE"), method="OPTIONS", path="/api/items/41")
-    await world.send(*preflight("PUT"), method="OPTIONS", path="/api/items/42")
-    await world.send(*preflight("DELETE", origin="https://b.test"), method="OPTIONS", path="/api/items/42")
-    found = await (await (await world.visitor()).post("/-/paste", json={"text": MESSAGE})).json()
-    assert found["ids"] == [1]
+    await world.send(*preflight("PUT"), method="OPTIONS", path=path)
+    await world.send(*preflight("DELETE", origin="https://b.test"), method="OPTIONS", path=path)
+    await world.send(*preflight("PUT", "x-id"), method="OPTIONS", path=path)
+    await world.send(f"Origin: {APP}", path="/api/items/43")
+    await world.send(f"Origin: {APP}", "X-To: https://login.test/", path="/api/redirect")
+    await world.send("Origin: https://x.test", *SOCKET, path="/api/ws")
+    found = await (await (await world.visitor()).post("/-/paste", json={"text": case.text})).json()
+    assert found["ids"] == case.ids
+    assert case.none in found["none"]
+
+
+async def test_a_pasted_message_is_explained(world: World) -> None:
+    text = ACCESS.format(ITEMS) + "Method DELETE is not allowed by Access-Control-Allow-Methods"
+    found = await (await (await world.visitor()).post("/-/paste", json={"text": text})).json()
     assert found["message"]["kind"] == "MethodDisallowedByPreflightResponse"
     assert found["now"]["reason"] == "method-not-allowed"
 

@@ -151,7 +151,7 @@ function Paste({ onAnswer, onChoose }) {
       <p><strong>${found.message.browser} ${found.message.kind}.</strong> ${found.message.says}</p>
       ${found.ids.length > 0
         ? html`<p>It is about ${found.ids.slice(0, 5).map((id) => html`<button type="button" class="link" onClick=${() => onChoose(id)}>exchange ${id}</button> `)}</p>`
-        : html`<p>No exchange here fits it: did the call to <code>${found.url}</code> come through this proxy?</p>`}
+        : html`<p>${found.none}</p>`}
     </div>`}
   </section>`;
 }
