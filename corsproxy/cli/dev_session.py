@@ -19,7 +19,7 @@ from corsproxy.config.words import count
 from corsproxy.dev.journal import Journal, SeenRoute
 from corsproxy.dev.parity import Judge
 from corsproxy.dev.profile import Profile, named_routes
-from corsproxy.dev.run import DevError, Place, Wish, cookie_names_of, run_dev
+from corsproxy.dev.run import DevError, Place, Wish, cookie_names_of, own_urls, run_dev
 from corsproxy.dev.state import State, StateError
 from corsproxy.dev.terminal import Form, Terminal
 from corsproxy.ops.loop import run_loop
@@ -88,6 +88,9 @@ class Session:
         profile = place.profile
         yield f"corsproxy {__version__}"
         yield f"  Proxy      {profile.url}   use this as the base URL of the API"
+        # To be seen: the frontend has the other port in its settings.
+        if self.profile.port not in {0, profile.port}:
+            yield f"             {self.profile.port} is {self._whose_port()}, so {profile.port}"
         for target in profile.targets:
             inner = "" if target.strips or target.prefix == "/" else target.prefix
             yield f"             {target.prefix} → {target.url}{inner}"
@@ -100,6 +103,11 @@ class Session:
             yield f"  Judged by  {judge.table.file}, as {page} that calls {host}"
         if not profile.verify:
             yield "  Careful    --insecure: whoever sits between can pretend to be the API"
+
+    def _whose_port(self) -> str:
+        port = self.profile.port
+        own = own_urls(port)
+        return "the API's own" if any(each.authority in own for each in self.profile.targets) else "taken"
 
     # At the end
 

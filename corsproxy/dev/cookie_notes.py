@@ -12,7 +12,9 @@ from corsproxy.cors.origins import Origin, is_loopback_host, parse_origin
 from corsproxy.cors.sites import LOOPBACK, site_of
 from corsproxy.http.own_cookies import is_deletion
 
-__all__ = ["Visit", "why_lost"]
+__all__ = ["ONLY_SAFARI", "Visit", "why_lost"]
+
+ONLY_SAFARI = "Safari refuses Secure over plain http (Chromium and Firefox keep it on localhost): use --https"
 
 _SPACE = b" \t"
 _LONGEST = 4096  # bytes of name and value; browsers drop a longer one (RFC 6265bis §5.6)
@@ -122,7 +124,7 @@ def _plain_http(cookie: _Cookie, visit: Visit) -> str:
     host = visit.proxy.host if visit.proxy else b""
     if not is_loopback_host(host):
         return "Secure needs https"
-    return "Safari refuses Secure over plain http (Chromium and Firefox keep it on localhost): use --https"
+    return ONLY_SAFARI
 
 
 _RULES: tuple[Callable[[_Cookie, Visit], str], ...] = (

@@ -17,7 +17,7 @@ from corsproxy.cors.fields import parse_names, shown
 from corsproxy.cors.origins import is_loopback_host, parse_origin
 from corsproxy.cors.remedy import find_remedy, place_of
 from corsproxy.cors.sites import PRIVATE, site_of
-from corsproxy.dev.cookie_notes import Visit, why_lost
+from corsproxy.dev.cookie_notes import ONLY_SAFARI, Visit, why_lost
 from corsproxy.dev.leaving import leads_to, sent_values
 from corsproxy.http.faults import Fault
 from corsproxy.http.own_cookies import cookie_names, is_deletion, set_cookie_name
@@ -103,6 +103,10 @@ def _in_file(exchange: Exchange, file: str) -> str:
     return f", or add it to {path_text(where)} ({file}:{line})"
 
 
+# What becomes of plain http on a port that speaks TLS.
+_NO_HTTP = frozenset({"broke-off", "protocol-error"})
+_ASK_FOR_HTTPS = "does it speak https there?"
+
 _TO_DO = {
     "connection-refused": "is the API running? The proxy goes on serving; it will be found when it starts",
     "unreachable": "is the network there, or a VPN needed?",
@@ -121,7 +125,10 @@ def _fault(exchange: Exchange) -> Iterator[Hint]:
         says = f"asked as {host or 'a host without name'}, which is not this machine's name"
         yield Hint("fault", says, "call it localhost: a page could point any other name here (DNS rebinding)")
         return
-    yield replace(fault_hint(fault), says="")  # the line has said it
+    hint = fault_hint(fault)
+    if fault.code in _NO_HTTP and exchange.endpoint.startswith("http://") and not exchange.responded:
+        hint = replace(hint, to_do=_ASK_FOR_HTTPS)
+    yield replace(hint, says="")  # the line has said it
 
 
 def fault_hint(fault: Fault) -> Hint:
@@ -137,7 +144,7 @@ def _tls_remedy(detail: str) -> str:
         return "--insecure goes on all the same; whoever sits between can then pretend to be the API"
     if "certificate" in lower:
         return "--ca FILE names the authority to trust (that of the company, say); --insecure trusts anybody"
-    return "does it speak https there?"
+    return _ASK_FOR_HTTPS
 
 
 # Local Network Access
@@ -203,7 +210,8 @@ def _lost(capture: Capture, exchange: Exchange) -> Iterator[Hint]:
         why = why_lost(line, visit)
         if why:
             name = shown(set_cookie_name(line))
-            yield Hint("cookie", f"cookie {name} will not work: {why}", key=f"lost {name}")
+            where = " in Safari" if why == ONLY_SAFARI else ""
+            yield Hint("cookie", f"cookie {name} will not work{where}: {why}", key=f"lost {name}")
 
 
 def _values(fields: Iterable[tuple[bytes, bytes]], wanted: bytes) -> Iterator[bytes]:

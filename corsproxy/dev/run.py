@@ -29,7 +29,7 @@ from corsproxy.upstream.dial import dial, fault_of
 from corsproxy.upstream.resolve import Resolver
 from corsproxy.upstream.tls import client_tls
 
-__all__ = ["DevError", "Place", "Wish", "cookie_names_of", "dev", "loopback_host", "run_dev"]
+__all__ = ["DevError", "Place", "Wish", "cookie_names_of", "dev", "loopback_host", "own_urls", "run_dev"]
 
 RACES = 3  # for a port, lost ones, before it is an error
 PROBE_SECONDS = 5.0
@@ -111,6 +111,8 @@ async def dev(wish: Wish) -> AsyncIterator[Place]:
             listener=lambda: plane.addresses[0],
             may_apply=True,
             save_to=wish.save_to,
+            tell=lambda says: wish.out.write(f"{says}\n"),
+            origin_flag="--origin",
         )
         mount(admin, inspector, plane, gate)
         await admin.start()
@@ -163,14 +165,14 @@ def _with_ports(wish: Wish) -> Profile:
 def _take_port(first: int, profile: Profile) -> socket.socket:
     """A free port that is not the API's own: that may be started later than we are."""
     listener = take_port(first)
-    while any(target.authority in _own_urls(port_of(listener)) for target in profile.targets):
+    while any(target.authority in own_urls(port_of(listener)) for target in profile.targets):
         taken = port_of(listener)
         listener.close()
         listener = take_port(first and taken + 1)
     return listener
 
 
-def _own_urls(port: int) -> frozenset[str]:
+def own_urls(port: int) -> frozenset[str]:
     """What leads to a port of this machine."""
     names = ("localhost", "127.0.0.1", "[::1]")
     return frozenset(f"{scheme}://{name}:{port}" for scheme in ("http", "https") for name in names)

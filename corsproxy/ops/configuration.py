@@ -154,11 +154,14 @@ class ConfiguredPlane(ABC):
             return outcome
 
     async def apply(self, text: str) -> Reload:
-        """Serve by this text instead of the file's, until that changes."""
+        """Serve by this text instead of the file's, until that changes. Who has it made is told of warnings
+        by the result; the log is not, as it was when the file was loaded.
+        """
         async with self._turn:
-            return await self._serve(await asyncio.to_thread(load_text, text, self._source))
+            loaded = await asyncio.to_thread(load_text, text, self._source)
+            return await self._serve(loaded, warns=False)
 
-    async def _serve(self, loaded: Loaded) -> Reload:
+    async def _serve(self, loaded: Loaded, *, warns: bool = True) -> Reload:
         says = tuple(problem.as_text() for problem in loaded.problems)
         if loaded.table is None:
             return self._failed(says)
@@ -173,7 +176,7 @@ class ConfiguredPlane(ABC):
         now = time.time()
         done = Reload(ok=True, at=now, problems=says, needs_restart=needs_restart)
         self.state = replace(self.state, version=loaded.version, loaded_at=now, last_reload=done)
-        for problem in says:
+        for problem in says if warns else ():
             _log.warning("%s", problem)
         for key in needs_restart:
             _log.warning("%s changed, and keeps its old value until the next start", key)

@@ -470,4 +470,5 @@ def _loss(exc: Exception | None) -> Fault:
     """The fault of a connection that ended; in TLS 1.3 a refused client certificate is heard of here."""
     if isinstance(exc, ssl.SSLError):
         return UPSTREAM_TLS.because(tls_objection(exc))
-    return UPSTREAM_BROKE_OFF.because("" if exc is None else type(exc).__name__)
+    is_reset = isinstance(exc, ConnectionResetError)
+    return UPSTREAM_BROKE_OFF.because("the connection was reset" if is_reset else str(exc or ""))

@@ -35,8 +35,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 class Command:
     """A run of the command, and where it is."""
 
-    def __init__(self, process: Process, proxy: str, inspector: str) -> None:
+    def __init__(self, process: Process, proxy: str, inspector: str, heard: str) -> None:
         self.process = process
+        self.heard = heard  # until it had said both
         self.proxy = proxy
         self.inspector = inspector
 
@@ -66,7 +67,7 @@ async def started(tmp_path: Path, *arguments: str) -> AsyncIterator[Command]:
                 line = await stream.readline()  # type: ignore[union-attr]  # a pipe was asked for
                 assert line, f"it ended: {heard}{(await process.communicate())[1].decode()}"
                 heard += line.decode()
-            yield Command(process, found[1], found[2])
+            yield Command(process, found[1], found[2], heard)
         finally:
             if process.returncode is None:
                 process.kill()
@@ -203,6 +204,14 @@ async def test_an_api_that_is_down_at_the_start(tmp_path: Path) -> None:
         assert f"http://localhost:{port}: The upstream refused the connection".encode() in heard
         code, _, _ = await command.end(signal.SIGTERM)
     assert code == 0
+
+
+async def test_a_port_that_was_asked_for_and_is_taken_is_said_to_be(tmp_path: Path) -> None:
+    with take_port(22500) as taken:
+        port = port_of(taken)
+        async with started(tmp_path, ":1", "--port", str(port)) as command:
+            _, out, _ = await command.end()
+    assert re.search(rf"^ +{port} is taken, so \d+$", command.heard + out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])

@@ -22,13 +22,20 @@ class Dev:
     """One that runs."""
 
     def __init__(
-        self, place: Place, journal: Journal, terminal: Terminal, said: list[str], judge: Judge | None
+        self,
+        place: Place,
+        journal: Journal,
+        terminal: Terminal,
+        said: list[str],
+        judge: Judge | None,
+        stream: StringIO,
     ) -> None:
         self.place = place
         self.journal = journal
         self.terminal = terminal
         self.judge = judge
         self._said = said
+        self._stream = stream
 
     @property
     def address(self) -> Address:
@@ -42,6 +49,10 @@ class Dev:
     async def ask(self, path: str = "/", *lines: str, method: str = "GET", host: str = "") -> Message:
         """One request, with these field lines."""
         return await ask(self.address, get(path, *lines, host=host or self.host, method=method))
+
+    def told(self) -> list[str]:
+        """What the process said about itself; once it has ended."""
+        return self._stream.getvalue().splitlines()
 
     def said(self) -> str:
         """Everything said since this was asked last."""
@@ -66,12 +77,12 @@ async def running(
         [SeenRoute(name, each.prefix, each.url, each.strips) for name, each in named_routes(parsed)]
     )
     terminal = Terminal(said.append, form, judge, str(save_to or ""))
-    out = LineWriter(StringIO())
+    out = LineWriter(stream := StringIO())
     wish = Wish(
         Profile(parsed, **{"port": 0, **settings}), terminal, journal, out, env or {}, save_to=save_to
     )  # type: ignore[arg-type]
     try:
         async with dev(wish) as place:
-            yield Dev(place, journal, terminal, said, judge)
+            yield Dev(place, journal, terminal, said, judge, stream)
     finally:
         out.close()

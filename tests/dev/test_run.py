@@ -209,7 +209,9 @@ HINTS = [
     ),
     Said("a page without origin", ("Origin: null",), ('no origin ("null")', "python -m http.server")),
     Said("no origin at all", ("Origin: HTTP://x/",), ("no browser sends 'HTTP://x/'",)),
-    Said("Safari and Secure", (PAGE,), ("cookie __Host-csrf will not work: Safari", "--https"), LOGIN),
+    Said(
+        "Safari and Secure", (PAGE,), ("cookie __Host-csrf will not work in Safari: Safari", "--https"), LOGIN
+    ),
     Said(
         "a redirect that leaves the proxy",
         (PAGE,),
@@ -248,6 +250,20 @@ async def test_an_api_that_is_down_is_no_cors_error() -> None:
         assert answer.status == 502
         assert answer.one("Access-Control-Allow-Origin") == "http://localhost:5173"
         assert "→ is the API running?" in front.said()
+
+
+async def test_plain_http_on_a_port_of_https_is_thought_of() -> None:
+    async def resets(server: Upstream, wire: Wire) -> None:
+        await server.request(wire)
+        linger_zero = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+        wire.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_zero)
+        wire.abort()
+
+    async with upstream(resets) as api, running(f":{api.port}") as front:
+        assert (await front.ask("/x", PAGE)).status == 502
+        text = front.said()
+    assert "broke-off: the connection was reset" in text
+    assert "→ does it speak https there?" in text
 
 
 async def test_quiet_says_what_needs_attention() -> None:
@@ -357,6 +373,35 @@ async def test_the_inspector_sees_it_and_needs_its_link() -> None:
         listed = await session.get(f"{home}exchanges")
         assert listed.status == 200
         assert "/seen" in await listed.text()
+
+
+async def test_the_inspector_agrees_with_the_terminal_about_a_page_without_tls() -> None:
+    async with upstream(answers(ok())) as api, running(f":{api.port}") as front, ClientSession() as session:
+        await front.ask("/x", "Origin: http://shop.test:5173")
+        assert "--origin http://shop.test:5173" in front.said()
+        await session.get(front.place.inspector)
+        home = front.place.inspector.partition("?")[0]
+        found = await (await session.get(f"{home}exchanges/1")).json()
+        assert found["now"]["offer"]["advice"].endswith(
+            "or start corsproxy with --origin http://shop.test:5173"
+        )
+
+
+async def test_a_change_from_the_inspector_is_said_and_not_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with upstream(answers(ok())) as api, running(f":{api.port}") as front, ClientSession() as session:
+        await front.ask("/x", "Origin: https://shop.test")
+        await session.get(front.place.inspector)
+        home, key = front.place.inspector.partition("?")[0], {"X-Corsproxy-Inspector": "1"}
+        version = front.place.plane.state.version
+        assert (await session.post(f"{home}apply", json={"id": 1, "version": version}, headers=key)).ok
+        assert (await session.post(f"{home}undo", json={}, headers=key)).ok
+    assert [line.partition(" (")[0] for line in front.told()] == [
+        "changed from the inspector: add https://shop.test to policies.dev.allow_origins",
+        "changed from the inspector: the last change was taken back",
+    ]
+    assert caplog.messages == []
 
 
 # Ports

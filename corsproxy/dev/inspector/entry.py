@@ -16,6 +16,7 @@ from corsproxy.cors.policy import CorsPolicy
 from corsproxy.cors.remedy import Key, place_of
 from corsproxy.dev.inspector.notes import Note
 from corsproxy.dev.inspector.redact import lines_of, shown_fields, shown_path, shown_query
+from corsproxy.http.faults import Fault
 from corsproxy.proxy.capture import Capture
 from corsproxy.proxy.exchange import Exchange, outcome_of
 
@@ -70,7 +71,14 @@ def row_of(number: int, exchange: Exchange, ended: float, now: float) -> Json:
         "status": exchange.status,
         "ms": round((ended - exchange.started) * 1000, 1),
         "fault": fault.code if fault else "",
+        # Where nothing else is kept, this is all that is known.
+        **({"broke": _in_words(fault)} if fault and exchange.capture is None else {}),
     }
+
+
+def _in_words(fault: Fault) -> str:
+    says = fault.says.rstrip(".")
+    return f"{says}: {fault.detail}" if fault.detail else says
 
 
 def is_socket(exchange: Exchange) -> bool:

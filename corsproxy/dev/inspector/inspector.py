@@ -8,9 +8,12 @@ import asyncio
 import json
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from corsproxy.config.table import Address
+from corsproxy.cors.decide import Reason
+from corsproxy.cors.origins import parse_origin
 from corsproxy.cors.pasted import read_pasted
 from corsproxy.dev.inspector.entry import Entry, Json
 from corsproxy.dev.inspector.fielddiff import compare
@@ -50,10 +53,13 @@ class Inspector:
         listener: Callable[[], Address] | None = None,
         may_apply: bool = False,
         save_to: Path | None = None,
+        tell: Callable[[str], object] = lambda _: None,
+        origin_flag: str = "",
     ) -> None:
         """env: for `${NAME}` in a changed configuration. listener: where the proxy really listens; None = as
         its table says. may_apply: the page may change what serves, in memory. save_to: the file to which it
-        may be written after a look at the difference; None = none.
+        may be written after a look at the difference; None = none. tell: takes a line about each change.
+        origin_flag: the option of the command that lets an origin in; "" = there is none.
         """
         self.ring = ring
         self._plane = plane
@@ -61,6 +67,8 @@ class Inspector:
         self._listener = listener or (lambda: plane.table.listen)
         self._may_apply = may_apply
         self._save_to = save_to if may_apply else None
+        self._tell = tell
+        self._origin_flag = origin_flag
         self._undo: list[str] = []  # what served before each change that was applied here
         self._applied = ""  # what the last of them made of it
 
@@ -148,9 +156,25 @@ class Inspector:
 
         def work() -> tuple[Explanation, Offer]:
             found = explain(table, question)
-            return found, make_offer(found, table, text, self._env)
+            return found, self._with_flag(make_offer(found, table, text, self._env), found)
 
         return await asyncio.to_thread(work)
+
+    def _with_flag(self, offer: Offer, found: Explanation) -> Offer:
+        """A page without TLS is let in by an option, not by a change of the text: there it takes a second
+        key, which says that it is dangerous.
+        """
+        origin = found.question.call.origin
+        is_plain = origin.startswith(b"http://") and parse_origin(origin) is not None
+        if (
+            not self._origin_flag
+            or offer.changes
+            or not is_plain
+            or found.reason != Reason.ORIGIN_NOT_ALLOWED
+        ):
+            return offer
+        flag = f"{self._origin_flag} {origin.decode('ascii')}"
+        return replace(offer, advice=f"{offer.advice}, or start corsproxy with {flag}")
 
     # Changing what serves
 
@@ -168,6 +192,7 @@ class Inspector:
         await self._serve(offer.text)
         self._undo = [*(self._undo if before == self._applied else []), before][-_MOST_UNDO:]
         self._applied = offer.text
+        self._tell(f"changed from the inspector: {'; '.join(offer.changes)}")
         return await self.state()
 
     async def take_back(self) -> Json:
@@ -179,6 +204,7 @@ class Inspector:
         await self._serve(before)
         self._undo.pop()
         self._applied = before
+        self._tell("changed from the inspector: the last change was taken back")
         return await self.state()
 
     async def _serve(self, text: str) -> None:

@@ -174,6 +174,7 @@ async def test_a_head_that_cannot_be_read_is_a_row_with_less(world: World) -> No
     await world.send(f"Origin: {APP}", "Transfer-Encoding: gzip")
     found = await shown(await world.visitor(), 1)
     assert (found["row"]["status"], found["fields"]) == (400, None)
+    assert found["row"]["broke"].startswith("The request is not valid HTTP/1.1: ")
 
 
 async def test_what_is_no_longer_kept_is_said(world: World) -> None:
