@@ -375,6 +375,21 @@ async def test_the_inspector_sees_it_and_needs_its_link() -> None:
         assert "/seen" in await listed.text()
 
 
+async def test_a_row_says_how_many_notes_there_are() -> None:
+    redirect = b"HTTP/1.1 302 Found\r\nLocation: https://login.test/\r\nContent-Length: 0\r\n\r\n"
+    async with (
+        upstream(answers(redirect)) as api,
+        running(f":{api.port}") as front,
+        ClientSession() as session,
+    ):
+        await front.ask("/x", PAGE)
+        await front.ask("/x")
+        await session.get(front.place.inspector)
+        home = front.place.inspector.partition("?")[0]
+        rows = (await (await session.get(f"{home}exchanges")).json())["rows"]
+        assert [row.get("notes") for row in rows] == [1, None]
+
+
 async def test_the_inspector_agrees_with_the_terminal_about_a_page_without_tls() -> None:
     async with upstream(answers(ok())) as api, running(f":{api.port}") as front, ClientSession() as session:
         await front.ask("/x", "Origin: http://shop.test:5173")

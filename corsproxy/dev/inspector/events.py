@@ -54,8 +54,13 @@ class Events:
         return response
 
     def _known(self, request: web.Request) -> int:
-        """The last exchange that this client has seen; 0 = none of this run."""
-        run, _, number = request.headers.get("Last-Event-ID", "").partition("-")
+        """The last exchange that this client has seen; 0 = none of this run.
+
+        A stream that was closed, since nobody looked at the page, is opened anew with `after`; one that was
+        lost comes back with Last-Event-ID, and the same URL.
+        """
+        told = request.headers.get("Last-Event-ID") or request.query.get("after", "")
+        run, _, number = told.partition("-")
         is_ours = run == self._run and number.isascii() and number.isdigit() and len(number) < 16
         return int(number) if is_ours else 0
 

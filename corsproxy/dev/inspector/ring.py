@@ -75,7 +75,10 @@ class Ring:
             row["blocked"] = True
         elif target := leads_to(exchange):
             row["leaves"] = target
-        self._add(make_entry(number, row, detail_of(exchange, self._notes(exchange))))
+        notes = list(self._notes(exchange))
+        if notes:
+            row["notes"] = len(notes)
+        self._add(make_entry(number, row, detail_of(exchange, notes)))
 
     def _add(self, entry: Entry) -> None:
         self._last = entry.id

@@ -3,6 +3,9 @@
 // Here:  one function for GET, one for POST with the header that changes need, errors as sentences.
 // Never: other origins; elements.
 
+/** What it means when the cookie is not taken: its token is that of another run. */
+export const OTHER_RUN = "corsproxy was started again: open the link that it printed.";
+
 const PATIENCE_MS = 15_000;
 
 /** A JSON document. Throws an Error whose message is for a person. */
@@ -19,6 +22,7 @@ export function post(path, body = {}) {
 
 async function ask(path, init) {
   const response = await send(path, init);
+  if (response.status === 401) throw Object.assign(new Error(OTHER_RUN), { isOtherRun: true });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.detail ?? `${response.status} ${response.statusText}`);
   return answer;

@@ -3,13 +3,13 @@
 // Here:  which view is shown, which exchange is chosen, the filter, keyboard, the line for screen readers.
 // Never: what an exchange means (detail, verdict), requests (live, actions).
 
-import { post } from "./actions.js";
+import { OTHER_RUN, post } from "./actions.js";
 import { Ask } from "./ask.js";
 import { Detail } from "./detail.js";
 import { HelpDialog, SaveDialog } from "./dialogs.js";
 import { passes, readFilter } from "./filters.js";
 import { List } from "./list.js";
-import { Live, MOST_ROWS } from "./live.js";
+import { Live } from "./live.js";
 import { Overview } from "./overview.js";
 import { Trouble, useAction } from "./parts.js";
 import { nameOf } from "./words.js";
@@ -59,6 +59,10 @@ function App() {
         <section class="exchanges" aria-label="Exchanges">
           <${Toolbar} live=${live} filter=${filter} onFilter=${setFilter} count=${rows.length} />
           ${live.rows.length === 0 && html`<${Waiting} live=${live} />`}
+          ${live.rows.length > 0 && rows.length === 0 && html`<div class="waiting" role="status">
+            <h2>No exchange fits the filter</h2>
+            <p><button type="button" onClick=${() => setFilter("")}>Show all</button></p>
+          </div>`}
           <${List} rows=${rows} chosen=${chosen} onChoose=${choose} onOpen=${() => open(true)} />
         </section>
         ${isOpen && html`<${Detail} id=${chosen} callId=${live.callOf(chosen)} onChoose=${lookAt} onClose=${() => closeDetail(open)} onAsk=${ask} ...${shared} />`}
@@ -67,7 +71,7 @@ function App() {
       ${view === "state" && html`<${Overview} state=${live.state} onAsk=${ask} onFilter=${filterBy} />`}
     </main>
     <${Speaker} live=${live} />
-    ${dialog === "save" && html`<${SaveDialog} onClose=${() => setDialog("")} />`}
+    ${dialog === "save" && html`<${SaveDialog} onState=${shared.onState} onClose=${() => setDialog("")} />`}
     ${dialog === "help" && html`<${HelpDialog} onClose=${() => setDialog("")} />`}
   `;
 }
@@ -97,7 +101,7 @@ function Head({ live, view, onView, onSave, onState, onHelp }) {
   const undo = useAction(async () => onState(await post("undo")));
   const { state, connection } = live;
   const failed = state?.last_reload && !state.last_reload.ok;
-  const words = { live: "live", connecting: "connecting …", lost: "no connection; trying again …", ended: "ended: open the link again" };
+  const words = { live: "live", connecting: "connecting …", lost: "no connection; trying again …", ended: "ended" };
   return html`<header class="head">
     <h1 class="title"><span class="dot" aria-hidden="true"></span> corsproxy <span>inspector</span></h1>
     <nav aria-label="Views">
@@ -111,7 +115,8 @@ function Head({ live, view, onView, onSave, onState, onHelp }) {
       ${failed && html`<a href="#state" class="tone-stop">last change not taken</a>`}
       <button type="button" class="quiet" onClick=${onHelp} aria-label="Keys and filters" title="Keys and filters (?)">?</button>
     </p>
-    ${state?.may_undo && html`<p class="unsaved" role="status">
+    ${connection === "ended" && html`<p class="ended" role="alert">${OTHER_RUN} What is shown here is from before.</p>`}
+    ${state?.may_undo && connection !== "ended" && html`<p class="unsaved" role="status">
       <span>What serves was changed in memory: ${state.file ? "the file is as it was" : "it ends with this run"}.</span>
       ${state.save_to && html`<button type="button" onClick=${onSave}>Save …</button>`}
       <button type="button" disabled=${undo.doing} onClick=${undo.run}>Take back</button>
@@ -127,8 +132,8 @@ function Toolbar({ live, filter, onFilter, count }) {
   });
   const of = live.rows.length === count ? `${count}` : `${count} of ${live.rows.length}`;
   const more = [
-    live.rows.length === MOST_ROWS && "older ones have left",
-    live.missed > 0 && `${live.missed} came too fast to show`,
+    live.left && "older ones have left",
+    live.missed > 0 && `${live.missed} were missed`,
     live.heldCount > 0 && `${live.heldCount} wait`,
   ].filter(Boolean);
   return html`<div class="toolbar" role="toolbar" aria-label="The list">
@@ -199,7 +204,21 @@ const step = (by) => (now, event) => {
   return true;
 };
 
+/** To a place in the list: of its rows, now at this one, this many fit. */
+const jump = (to) => (now, event) => {
+  if (event.target.id !== "list" || !now.rows.length) return false;
+  const list = event.target;
+  const fit = Math.max(1, Math.floor(list.clientHeight / (list.querySelector(".row")?.offsetHeight || 1)) - 1);
+  const at = now.rows.findIndex((row) => row.id === now.chosen);
+  now.choose(now.rows[Math.min(Math.max(to(at, fit, now.rows.length), 0), now.rows.length - 1)].id);
+  return true;
+};
+
 const KEYS = {
+  Home: jump(() => 0),
+  End: jump((at, fit, count) => count - 1),
+  PageUp: jump((at, fit) => at - fit),
+  PageDown: jump((at, fit) => at + fit),
   j: step(1),
   k: step(-1),
   ArrowDown: step(1),

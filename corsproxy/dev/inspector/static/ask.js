@@ -15,7 +15,12 @@ const EMPTY = { path: "/", origin: "", method: "GET", headers: "", credentials: 
 export function Ask({ asked, state, onState, onSave, onChoose }) {
   const [call, setCall] = useState(asked ?? EMPTY);
   const [now, setNow] = useState(null);
-  const ask = useAction(async (question) => setNow(await post("ask", { question: written(question) })));
+  const ask = useAction(async (question) => {
+    setNow(await post("ask", { question: written(question) }).catch((failure) => {
+      setNow(null); // the answer that stands there is to another question
+      throw failure;
+    }));
+  });
   useEffect(() => {
     if (!asked) return;
     setCall(asked);
@@ -98,7 +103,7 @@ function Answer({ now, state, onState, onSave }) {
         <div><dt>Preflight</dt><dd>${now.needs_preflight.length ? now.needs_preflight.join("; ") : "not needed"}</dd></div>
       </dl>
     </header>
-    <${Offer} now=${now} body=${{ question: written(now.question) }} onState=${onState} onSave=${onSave} canSave=${Boolean(state?.save_to)} />
+    <${Offer} now=${now} body=${{ question: written(now.question) }} state=${state} onState=${onState} onSave=${onSave} />
     <section>
       <h3>What the browser makes of it</h3>
       <${Steps} steps=${now.steps} />
@@ -147,7 +152,7 @@ function Paste({ onAnswer, onChoose }) {
       <p class="buttons"><button type="submit">Find it</button></p>
     </form>
     <${Trouble} error=${read.error} />
-    ${found && html`<div role="status">
+    ${found && html`<div class="found" role="status">
       <p><strong>${found.message.browser} ${found.message.kind}.</strong> ${found.message.says}</p>
       ${found.ids.length > 0
         ? html`<p>It is about ${found.ids.slice(0, 5).map((id) => html`<button type="button" class="link" onClick=${() => onChoose(id)}>exchange ${id}</button> `)}</p>`

@@ -32,7 +32,7 @@ export function Detail({ id, callId, state, onChoose, onClose, onState, onSave, 
     <${Trouble} error=${isThis ? "" : error} />
     ${isThis && html`
       <${Opening} shown=${shown} state=${state} callId=${callId} onChoose=${onChoose} heading=${heading} />
-      ${shown.now && html`<${Offer} key=${id} now=${shown.now} body=${{ id }} onState=${onState} onSave=${onSave} canSave=${Boolean(state?.save_to)} />`}
+      ${shown.now && html`<${Offer} key=${id} now=${shown.now} body=${{ id }} state=${state} onState=${onState} onSave=${onSave} />`}
       <${Notes} notes=${shown.detail?.notes ?? []} />
       <${Seen} shown=${shown} />
       <${BothSides} shown=${shown} />
@@ -52,9 +52,10 @@ function Opening({ shown: { row, detail, sent, now }, state, callId, onChoose, h
   const isPreflight = row.kind === "preflight";
   const fault = detail?.fault;
   const changed = now && sent.outcome !== "not-cors" && sent.outcome !== "socket-failed" && now.allowed === isStopped && !fault;
+  const method = (isPreflight ? row.asks : row.method) || "–";
   return html`<header class=${`opening tone-${verdict.tone}`}>
     <p class="kicker">${isPreflight ? "preflight" : row.socket ? "WebSocket" : row.kind === "actual" ? "call of a script" : "request"} ${row.id}</p>
-    <h2 ref=${heading} tabindex="-1"><span class="method">${isPreflight ? row.asks : row.method}</span> ${row.path}${detail?.query}</h2>
+    <h2 ref=${heading} tabindex="-1"><span class="method">${method}</span> ${row.path || "a request that could not be read"}${detail?.query}</h2>
     <p class="verdict"><${Mark} ...${verdict} /> ${says(row, fault, isSurprise && sent.messages[0], sent)}</p>
     ${changed && html`<p class="now">By the configuration that serves now it would be <strong>${now.allowed ? "allowed" : `refused: ${now.reason}`}</strong>.</p>`}
     <dl class="facts">
@@ -69,6 +70,7 @@ function Opening({ shown: { row, detail, sent, now }, state, callId, onChoose, h
 
 function says(row, fault, message, sent) {
   if (fault) return fault.detail ? `${fault.says.replace(/\.$/, "")}: ${fault.detail}` : fault.says;
+  if (row.fault) return row.broke ?? row.fault; // its head was not read
   if (sent.outcome === "leaves") return `Follows a redirect to ${row.leaves}, past the proxy, and fails there.`;
   return message ? `The policy allows the origin, but: ${message.says}` : sentenceOf(row.reason, row.about);
 }

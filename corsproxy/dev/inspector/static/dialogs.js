@@ -3,17 +3,18 @@
 // Here:  what they show, and writing the file once somebody has seen what changes.
 // Never: writing anything that was not shown.
 
-import { post } from "./actions.js";
+import { get, post } from "./actions.js";
 import { Dialog, Difference, Trouble, useAction } from "./parts.js";
 import { html, useEffect, useState } from "./vendor/htm-preact-3.1.1.js";
 
-export function SaveDialog({ onClose }) {
+export function SaveDialog({ onState, onClose }) {
   const [draft, setDraft] = useState(null);
   const [saved, setSaved] = useState(false);
   const look = useAction(async () => setDraft(await post("save")));
   const write = useAction(async () => {
     setDraft(await post("save", { mark: draft.mark }));
     setSaved(true);
+    onState(await get("state"));
   });
   useEffect(() => void look.run(), []);
   return html`<${Dialog} title=${saved ? "Saved" : "Save to the file"} onClose=${onClose}>
@@ -34,6 +35,7 @@ export function SaveDialog({ onClose }) {
 const KEYS = [
   ["j, ↓", "the next exchange"],
   ["k, ↑", "the one before"],
+  ["Home, End, PageUp, PageDown", "further, with the list in focus"],
   ["Enter", "look at it closely"],
   ["Escape", "back to the list; close; clear the filter"],
   ["/", "filter"],
@@ -46,6 +48,7 @@ const FILTERS = [
   ["status:4xx", "or 404"],
   ["route:api origin:localhost", "all words must hold"],
   ["-path:/health", "turned round"],
+  ["has:note", "something is good to know: a cookie that cannot work, a redirect past the proxy"],
   ["kind:preflight method:PUT reason:header", "parts of words do"],
 ];
 

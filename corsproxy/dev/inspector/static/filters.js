@@ -14,6 +14,7 @@ const FIELDS = {
   reason: (row) => `${row.reason} ${reasonOf(row)}`,
   kind: (row) => (row.socket ? "websocket" : row.kind),
   path: (row) => row.path,
+  has: (row) => (row.notes ? "notes" : ""),
 };
 const OUTCOME_WORDS = { denied: "denied refused", "-": "none" };
 

@@ -3,27 +3,30 @@
 // Here:  a window onto the rows, which stays where it is while new ones come; choosing one.
 // Never: filtering (filters), what a row means (words), requests.
 
-import { durationOf, reasonOf, sentenceOfRow, timeOf, verdictOf } from "./words.js";
+import { durationOf, notesOf, reasonOf, sentenceOfRow, timeOf, verdictOf } from "./words.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 
-const ROW = { wide: 37, tight: 58 }; // pixels, as in list.css
-const TIGHT_BELOW = 780;
+// In rem, as in list.css: whoever sets larger letters gets higher rows, and two lines a row sooner.
+const ROW = { wide: 2.3125, tight: 3.625 };
+const TIGHT_BELOW = 60;
 const SPARE_ROWS = 6; // above and below the window, so that scrolling shows no gaps
 
 /** rows: newest first. */
 export function List({ rows, chosen, onChoose, onOpen }) {
   const box = useRef(null);
-  const { height, width } = useSize(box);
-  const tight = width < TIGHT_BELOW;
-  const rowHeight = tight ? ROW.tight : ROW.wide;
+  const { height, width, rem } = useSize(box);
+  const tight = width < TIGHT_BELOW * rem;
+  const rowHeight = (tight ? ROW.tight : ROW.wide) * rem;
   const [top, setTop] = useState(0);
   useAnchor(box, rows, rowHeight);
   useEffect(() => keepInSight(box.current, rows, chosen, rowHeight), [chosen]);
 
   const first = Math.max(0, Math.floor(top / rowHeight) - SPARE_ROWS);
   const count = Math.ceil(height / rowHeight) + 2 * SPARE_ROWS;
-  const seen = rows.slice(first, first + count);
-  const isSeen = seen.some((row) => row.id === chosen);
+  const seen = rows.slice(first, first + count).map((row, at) => [first + at, row]);
+  // The chosen one is always there: who hears the list is told of it wherever the list was scrolled to.
+  const place = rows.findIndex((row) => row.id === chosen);
+  if (place >= 0 && (place < first || place >= first + count)) seen.push([place, rows[place]]);
   return html`<div
     ref=${box}
     class=${tight ? "list tight" : "list"}
@@ -31,17 +34,17 @@ export function List({ rows, chosen, onChoose, onOpen }) {
     role="listbox"
     tabindex="0"
     aria-label="Exchanges, newest first"
-    aria-activedescendant=${isSeen ? `row-${chosen}` : undefined}
+    aria-activedescendant=${place >= 0 ? `row-${chosen}` : undefined}
     onScroll=${(event) => setTop(event.target.scrollTop)}
   >
     <div class="space" style=${{ height: `${rows.length * rowHeight}px` }}>
       ${seen.map(
-        (row, at) => html`<${Row}
+        ([at, row]) => html`<${Row}
           key=${row.id}
           row=${row}
-          place=${first + at}
+          place=${at}
           size=${rows.length}
-          top=${(first + at) * rowHeight}
+          top=${at * rowHeight}
           isChosen=${row.id === chosen}
           onChoose=${onChoose}
           onOpen=${onOpen}
@@ -71,11 +74,11 @@ function Row({ row, place, size, top, isChosen, onChoose, onOpen }) {
   >
     <span class="time">${timeOf(row.at)}</span>
     <span class="mark" title=${word}>${mark}</span>
-    <span class="method">${isPreflight ? row.asks : row.method}</span>
-    <span class="path" title=${row.path}>${row.path}</span>
+    <span class="method">${(isPreflight ? row.asks : row.method) || "–"}</span>
+    <span class="path" title=${row.path}>${row.path || "–"}</span>
     <span class="hint">${hintOf(row)}</span>
     <span class="origin" title=${row.origin ?? ""}>${row.origin ?? ""}</span>
-    <span class="reason"><span class="tight-only">${isPreflight ? "preflight · " : ""}</span>${reasonOf(row)}<span class="tight-only from">${row.origin ? ` · ${row.origin}` : ""}</span></span>
+    <span class="reason"><span class="tight-only">${isPreflight ? "preflight · " : ""}</span>${reasonOf(row)}<span class="tight-only from">${row.origin ? ` · ${row.origin}` : ""}</span>${row.notes && html`<span class="noted" title="Something to know: open it"> · ${notesOf(row)}</span>`}</span>
     <span class="status">${row.status || "–"}</span>
     <span class="ms">${durationOf(row.ms)}</span>
   </div>`;
@@ -88,11 +91,13 @@ function hintOf(row) {
   return row.cached ? "preflight from cache" : "after its preflight";
 }
 
+const remOf = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
 /** Its size, as it changes. */
 function useSize(box) {
-  const [size, setSize] = useState({ height: 600, width: 1000 });
+  const [size, setSize] = useState({ height: 600, width: 1000, rem: 16 });
   useEffect(() => {
-    const look = () => setSize({ height: box.current.clientHeight, width: box.current.clientWidth });
+    const look = () => setSize({ height: box.current.clientHeight, width: box.current.clientWidth, rem: remOf() });
     const observer = new ResizeObserver(look);
     observer.observe(box.current);
     look();

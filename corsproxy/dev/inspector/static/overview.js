@@ -36,13 +36,13 @@ function Refused({ refused, onAsk, onFilter }) {
     <h2>Refused most</h2>
     ${refused.length === 0 && html`<p class="note">Nobody was refused so far.</p>`}
     ${refused.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Origins that are refused most"><table>
-      <thead><tr><th scope="col">Origin</th><th scope="col" class="number">Times</th><th scope="col">Last reason</th><th scope="col">Route</th><td></td></tr></thead>
+      <thead><tr><th scope="col">Origin</th><th scope="col" class="number">Times</th><th scope="col">Last reason</th><th scope="col">Route</th><td class="act"></td></tr></thead>
       <tbody>${refused.map((each) => html`<tr>
         <th scope="row"><button type="button" class="link" onClick=${() => onFilter(`origin:${each.origin}`)}>${each.origin}</button></th>
         <td class="number">${each.count}</td>
         <td>${each.reason}${each.detail && each.detail !== each.origin ? html` <span class="note">${each.detail}</span>` : null}</td>
         <td>${each.route}</td>
-        <td><button type="button" class="quiet" aria-label=${`Ask about ${each.origin}`} onClick=${() => onAsk({ path: "/", origin: each.origin, method: "GET", credentials: false })}>Ask</button></td>
+        <td class="act"><button type="button" class="quiet" aria-label=${`Ask about ${each.origin}`} onClick=${() => onAsk({ path: "/", origin: each.origin, method: "GET", credentials: false })}>Ask</button></td>
       </tr>`)}</tbody>
     </table></div>`}
   </section>`;

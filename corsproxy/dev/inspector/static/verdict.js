@@ -37,7 +37,7 @@ export function Messages({ messages }) {
 }
 
 /** The change of the file that would let the call through. `body`: how the call is named to the proxy. */
-export function Offer({ now, body, onState, onSave, canSave }) {
+export function Offer({ now, body, state, onState, onSave }) {
   const [applied, setApplied] = useState("");
   const apply = useAction(async () => {
     const state = await post("apply", { ...body, version: now.version });
@@ -45,7 +45,7 @@ export function Offer({ now, body, onState, onSave, canSave }) {
     onState(state);
   });
   const { offer } = now;
-  if (applied && applied !== now.version) return html`<${Applied} onSave=${onSave} canSave=${canSave} />`;
+  if (applied && applied !== now.version) return html`<${Applied} state=${state} onSave=${onSave} />`;
   if (!offer.changes.length) {
     const says = [offer.caution, offer.advice].filter(Boolean);
     return says.length ? html`<div class="offer none">
@@ -68,11 +68,12 @@ export function Offer({ now, body, onState, onSave, canSave }) {
   </div>`;
 }
 
-function Applied({ onSave, canSave }) {
+function Applied({ state, onSave }) {
+  const isPassing = state?.may_undo; // what is in the file cannot be taken back here
   return html`<div class="offer done">
-    <h3>Applied</h3>
-    <p role="status">It serves now, in memory. Try the call again.</p>
-    ${canSave && html`<p class="buttons"><button type="button" onClick=${onSave}>Save to the file …</button></p>`}
+    <h3>${isPassing ? "Applied" : "Applied and saved"}</h3>
+    <p role="status">It serves now${isPassing ? ", in memory" : ""}. Try the call again.</p>
+    ${isPassing && state.save_to && html`<p class="buttons"><button type="button" onClick=${onSave}>Save to the file …</button></p>`}
   </div>`;
 }
 

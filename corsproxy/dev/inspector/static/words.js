@@ -25,7 +25,7 @@ const REASONS = {
   "not-cors": () => "The request has no Origin, so CORS has no say in it.",
   "same-origin": () => "The page has the proxy’s own origin.",
   "origin-not-allowed": (about) => `allow_origins does not list ${about || "this origin"}.`,
-  "origin-malformed": (about) => `No browser sends this Origin: ${about}`,
+  "origin-malformed": (about) => `No browser sends this Origin: ${about}${about.endsWith("/") ? ". Write it without the / at the end." : ""}`,
   "null-not-allowed": () => "The page has no origin of its own (“null”), and the policy does not list that.",
   "method-not-allowed": (about) => `allow_methods does not list ${about}.`,
   "header-not-allowed": (about) => `allow_headers does not list ${about}.`,
@@ -67,12 +67,18 @@ export function reasonOf(row) {
   return row.fault || (row.blocked ? "credentials-not-allowed" : row.leaves ? "redirected-past-proxy" : row.reason);
 }
 
+/** How much there is to know beside its outcome. */
+export function notesOf(row) {
+  return row.notes > 1 ? `${row.notes} notes` : "1 note";
+}
+
 /** A row as one sentence, for those who hear the list. */
 export function sentenceOfRow(row) {
   const kind = row.kind === "preflight" ? `preflight for ${row.asks}` : row.socket ? "WebSocket" : row.method;
   const from = row.origin ? ` from ${row.origin}` : "";
   const why = row.outcome === "denied" || row.fault || row.blocked || row.leaves ? `: ${reasonOf(row)}` : "";
-  return `${kind} ${row.path}${from}, ${verdictOf(row).word}${why}, status ${row.status || "none"}, ${timeOf(row.at)}`;
+  const what = row.method ? `${kind} ${row.path}` : "request that could not be read";
+  return `${what}${from}, ${verdictOf(row).word}${why}${row.notes ? `, ${notesOf(row)}` : ""}, status ${row.status || "none"}, ${timeOf(row.at)}`;
 }
 
 /** corsproxy.yaml:12 */
