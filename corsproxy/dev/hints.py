@@ -99,6 +99,8 @@ def _not_in_list(exchange: Exchange, what: str, file: str) -> Hint:
 def _in_file(exchange: Exchange, file: str) -> str:
     if not file or exchange.route is None or exchange.route.policy is None:
         return ""
+    if (exchange.origin or b"").startswith(b"http://"):
+        return ""  # there it takes a second key, which the option brings along
     where, line = place_of(exchange.route.policy.spec, "allow_origins")
     return f", or add it to {path_text(where)} ({file}:{line})"
 

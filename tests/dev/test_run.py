@@ -312,6 +312,8 @@ async def test_with_a_file_the_line_is_named_and_the_file_can_be_edited(tmp_path
         written = file.read_text(encoding="utf-8")
         line = next(at for at, each in enumerate(written.splitlines(), 1) if "allow_origins" in each)
         assert f"or add it to policies.dev.allow_origins ({file}:{line})" in text
+        await front.ask("/x", "Origin: http://evil.test")
+        assert "→ to allow it: --origin http://evil.test\n" in front.said()
         edited = written.replace('"@loopback"', '"@loopback", "https://evil.test"')
         file.write_text(edited, encoding="utf-8")
         assert (await front.place.plane.reload()).ok
@@ -384,10 +386,11 @@ async def test_a_row_says_how_many_notes_there_are() -> None:
     ):
         await front.ask("/x", PAGE)
         await front.ask("/x")
+        await front.ask("/x", "Transfer-Encoding: gzip")  # of which the row itself says all there is
         await session.get(front.place.inspector)
         home = front.place.inspector.partition("?")[0]
         rows = (await (await session.get(f"{home}exchanges")).json())["rows"]
-        assert [row.get("notes") for row in rows] == [1, None]
+        assert [row.get("notes") for row in rows] == [1, None, None]
 
 
 async def test_the_inspector_agrees_with_the_terminal_about_a_page_without_tls() -> None:

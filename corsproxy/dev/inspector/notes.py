@@ -17,7 +17,8 @@ Note = tuple[str, str]
 
 def notes_of(exchange: Exchange) -> Iterable[Note]:
     """For a proxy on a developer's own machine."""
-    return [(hint.says, hint.to_do) for hint in hints_for(exchange) if hint.topic != "refused"]
+    found = (hint for hint in hints_for(exchange) if hint.topic != "refused")
+    return [(hint.says, hint.to_do) for hint in found if hint.says or hint.to_do]
 
 
 def no_notes(_: Exchange) -> Iterable[Note]:

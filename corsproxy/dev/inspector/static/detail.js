@@ -55,7 +55,7 @@ function Opening({ shown: { row, detail, sent, now }, state, callId, onChoose, h
   const method = (isPreflight ? row.asks : row.method) || "–";
   return html`<header class=${`opening tone-${verdict.tone}`}>
     <p class="kicker">${isPreflight ? "preflight" : row.socket ? "WebSocket" : row.kind === "actual" ? "call of a script" : "request"} ${row.id}</p>
-    <h2 ref=${heading} tabindex="-1"><span class="method">${method}</span> ${row.path || "a request that could not be read"}${detail?.query}</h2>
+    <h2 ref=${heading} tabindex="-1"><span class="method">${method}</span> ${row.path || "a request that is not served"}${detail?.query}</h2>
     <p class="verdict"><${Mark} ...${verdict} /> ${says(row, fault, isSurprise && sent.messages[0], sent)}</p>
     ${changed && html`<p class="now">By the configuration that serves now it would be <strong>${now.allowed ? "allowed" : `refused: ${now.reason}`}</strong>.</p>`}
     <dl class="facts">
@@ -72,6 +72,7 @@ function says(row, fault, message, sent) {
   if (fault) return fault.detail ? `${fault.says.replace(/\.$/, "")}: ${fault.detail}` : fault.says;
   if (row.fault) return row.broke ?? row.fault; // its head was not read
   if (sent.outcome === "leaves") return `Follows a redirect to ${row.leaves}, past the proxy, and fails there.`;
+  if (sent.outcome === "socket-failed") return `The policy allows this, but the WebSocket did not open: the answer was ${row.status}.`;
   return message ? `The policy allows the origin, but: ${message.says}` : sentenceOf(row.reason, row.about);
 }
 

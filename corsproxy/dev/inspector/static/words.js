@@ -8,6 +8,7 @@ export function verdictOf(row) {
   if (row.fault) return { mark: "!", word: "fault", tone: "odd" };
   if (row.blocked) return VERDICTS.blocked;
   if (row.leaves) return VERDICTS.leaves;
+  if (row.socket && row.outcome === "allowed" && row.status !== 101) return VERDICTS.shut;
   return VERDICTS[row.outcome] ?? VERDICTS["-"];
 }
 
@@ -15,6 +16,7 @@ const VERDICTS = {
   allowed: { mark: "✓", word: "allowed", tone: "own" },
   blocked: { mark: "✕", word: "allowed, but blocked by the browser", tone: "stop" },
   leaves: { mark: "✕", word: "allowed, but redirected past the proxy", tone: "stop" },
+  shut: { mark: "!", word: "allowed, but the WebSocket did not open", tone: "odd" },
   denied: { mark: "✕", word: "refused", tone: "stop" },
   "report-only": { mark: "◌", word: "report only", tone: "odd" },
   "-": { mark: "·", word: "no CORS", tone: "soft" },
@@ -27,7 +29,7 @@ const REASONS = {
   "origin-not-allowed": (about) => `allow_origins does not list ${about || "this origin"}.`,
   "origin-malformed": (about) => `No browser sends this Origin: ${about}${about.endsWith("/") ? ". Write it without the / at the end." : ""}`,
   "null-not-allowed": () => "The page has no origin of its own (“null”), and the policy does not list that.",
-  "method-not-allowed": (about) => `allow_methods does not list ${about}.`,
+  "method-not-allowed": (about) => `allow_methods does not allow ${about}.`,
   "header-not-allowed": (about) => `allow_headers does not list ${about}.`,
   "request-header-list-malformed": () => "No browser sends this Access-Control-Request-Headers.",
   "no-policy": () => "The route has cors: off, so the upstream speaks for itself.",
@@ -64,7 +66,7 @@ export function agesOf(seconds) {
 
 /** The word for why, as in the log; but for what only a browser minds. */
 export function reasonOf(row) {
-  return row.fault || (row.blocked ? "credentials-not-allowed" : row.leaves ? "redirected-past-proxy" : row.reason);
+  return row.fault || (row.blocked ? "credentials-not-allowed" : row.leaves ? "leaves-the-proxy" : row.reason);
 }
 
 /** How much there is to know beside its outcome. */
@@ -77,7 +79,7 @@ export function sentenceOfRow(row) {
   const kind = row.kind === "preflight" ? `preflight for ${row.asks}` : row.socket ? "WebSocket" : row.method;
   const from = row.origin ? ` from ${row.origin}` : "";
   const why = row.outcome === "denied" || row.fault || row.blocked || row.leaves ? `: ${reasonOf(row)}` : "";
-  const what = row.method ? `${kind} ${row.path}` : "request that could not be read";
+  const what = row.method ? `${kind} ${row.path}` : "request that is not served";
   return `${what}${from}, ${verdictOf(row).word}${why}${row.notes ? `, ${notesOf(row)}` : ""}, status ${row.status || "none"}, ${timeOf(row.at)}`;
 }
 
