@@ -161,7 +161,7 @@ async def test_every_browser_shows_it(tab: Tab, world: World) -> None:
     await world.send(*preflight("DELETE"), method="OPTIONS")
     await tab.visit(world.home + world.gate.entrance)
     text = await tab.call(SHOWN)
-    assert "allow_methods does not list DELETE." in text
+    assert "allow_methods does not allow DELETE." in text
     assert "allow_methods: [GET, PUT, DELETE]" in text
 
 
