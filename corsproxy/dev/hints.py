@@ -129,7 +129,7 @@ def _fault(exchange: Exchange) -> Iterator[Hint]:
         return
     hint = fault_hint(fault)
     if fault.code in _NO_HTTP and exchange.endpoint.startswith("http://") and not exchange.responded:
-        hint = replace(hint, to_do=_ASK_FOR_HTTPS)
+        hint = replace(hint, to_do=f"did the API end, or {_ASK_FOR_HTTPS}")
     yield replace(hint, says="")  # the line has said it
 
 

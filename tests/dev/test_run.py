@@ -263,7 +263,7 @@ async def test_plain_http_on_a_port_of_https_is_thought_of() -> None:
         assert (await front.ask("/x", PAGE)).status == 502
         text = front.said()
     assert "broke-off: the connection was reset" in text
-    assert "→ does it speak https there?" in text
+    assert "→ did the API end, or does it speak https there?" in text
 
 
 async def test_quiet_says_what_needs_attention() -> None:

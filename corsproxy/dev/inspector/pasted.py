@@ -59,7 +59,7 @@ def _read(entry: Entry) -> tuple[Row, Row | None]:
 def _is_call(pasted: Pasted, url: str, row: Row, detail: Row | None) -> bool:
     """Did this page call this URL here, with this method?"""
     return (
-        row["path"] == (urlsplit(url).path or "/")
+        row["path"] == _path(url)
         and (detail is None or _authority(url) == _authority(f"{detail['scheme']}://{detail['host']}"))
         and row["origin"] is not None
         and pasted.origin in {"", row["origin"]}
@@ -74,6 +74,12 @@ def _has_failed(pasted: Pasted, row: Row, detail: Row | None) -> bool:
     if pasted.header and pasted.header.encode("latin-1", "replace") not in names:
         return False  # the preflight that asked for it is meant
     return judge_sent(row, detail, call)["outcome"] in FAILED or row["outcome"] == "denied"
+
+
+def _path(url: str) -> str:
+    """Without its query. By hand: whatever was pasted has one."""
+    rest = url.partition("://")[2].partition("?")[0].partition("#")[0]
+    return f"/{rest.partition('/')[2]}"
 
 
 def _authority(url: str) -> str:
@@ -91,7 +97,10 @@ def question_from(pasted: Pasted, found: Found, table: Table) -> Question | None
         return None
     if pasted.via and found.url != pasted.url:
         return None
-    parts = urlsplit(pasted.url)
+    try:
+        parts = urlsplit(pasted.url)
+    except ValueError:  # as of "http://["
+        return None
     headers = ((pasted.header.encode("latin-1", "replace"), None),) if pasted.header else ()
     call = Call(
         pasted.origin.encode("latin-1", "replace"),

@@ -276,6 +276,12 @@ PASTES = [
         "never got here",
     ),
     Paste(
+        "a URL that is none",
+        ACCESS.format("http://[") + "No 'Access-Control-Allow-Origin'",
+        [],
+        "did the call",
+    ),
+    Paste(
         "a WebSocket",
         "WebSocket connection to 'ws://proxy.test/api/ws' failed: Error during WebSocket handshake: "
         "Unexpected response code: 403",
