@@ -78,7 +78,7 @@ function Row({ row, place, size, top, isChosen, onChoose, onOpen }) {
     <span class="path" title=${row.path}>${row.path || "–"}</span>
     <span class="hint">${row.notes && html`<span class="noted">${notesOf(row)}</span>${hintOf(row) && " · "}`}${hintOf(row)}</span>
     <span class="origin" title=${row.origin ?? ""}>${row.origin ?? ""}</span>
-    <span class="reason"><span class="tight-only">${isPreflight ? "preflight · " : ""}</span>${reasonOf(row)}<span class="tight-only from">${row.origin ? ` · ${row.origin}` : ""}</span>${row.notes && html`<span class="tight-only noted"> · ${notesOf(row)}</span>`}</span>
+    <span class="reason"><span class="tight-only">${isPreflight ? "preflight · " : row.socket ? "WebSocket · " : ""}</span>${reasonOf(row)}${row.notes && html`<span class="tight-only noted"> · ${notesOf(row)}</span>`}<span class="tight-only from">${row.origin ? ` · ${row.origin}` : ""}</span></span>
     <span class="status">${row.status || "–"}</span>
     <span class="ms">${durationOf(row.ms)}</span>
   </div>`;
