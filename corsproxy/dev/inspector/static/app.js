@@ -115,7 +115,7 @@ function Head({ live, view, onView, onSave, onState, onHelp }) {
       ${failed && html`<a href="#state" class="tone-stop">last change not taken</a>`}
       <button type="button" class="quiet" onClick=${onHelp} aria-label="Keys and filters" title="Keys and filters (?)">?</button>
     </p>
-    ${connection === "ended" && html`<p class="ended" role="alert">${OTHER_RUN} What is shown here is from before.</p>`}
+    ${connection === "ended" && html`<p class="other-run" role="alert">${OTHER_RUN} What is shown here is from before.</p>`}
     ${state?.may_undo && connection !== "ended" && html`<p class="unsaved" role="status">
       <span>What serves was changed in memory: ${state.file ? "the file is as it was" : "it ends with this run"}.</span>
       ${state.save_to && html`<button type="button" onClick=${onSave}>Save …</button>`}
