@@ -12,10 +12,11 @@ from corsproxy.cli.check import EX_CONFIG, summary
 from corsproxy.cli.main import HELP_OPTIONS
 from corsproxy.config.addresses import parse_listen
 from corsproxy.config.findings import Mistake
+from corsproxy.config.overrides import Overrides
 from corsproxy.config.search import ConfigUnreadableError, find_config
 from corsproxy.config.table import Address
 from corsproxy.config.words import printable, quoted
-from corsproxy.ops.configuration import Loaded, Overrides, Source, load_source
+from corsproxy.ops.configuration import Loaded, Source, load_source
 from corsproxy.ops.process import Onlooker, serve
 
 __all__ = ["run"]

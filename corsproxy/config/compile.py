@@ -12,6 +12,7 @@ from corsproxy.config.addresses import parse_listen, parse_network
 from corsproxy.config.findings import Findings, Mistake
 from corsproxy.config.load import Loaded, load
 from corsproxy.config.loops import refuse_loops
+from corsproxy.config.overrides import NO_OVERRIDES, Overrides
 from corsproxy.config.problems import Path, Problem
 from corsproxy.config.routes import Routes
 from corsproxy.config.table import (
@@ -30,25 +31,29 @@ from corsproxy.http.forwarded import Network
 __all__ = ["load_table"]
 
 
-def load_table(text: str, file: str, env: Mapping[str, str]) -> tuple[Table | None, list[Problem]]:
+def load_table(
+    text: str, file: str, env: Mapping[str, str], overrides: Overrides = NO_OVERRIDES
+) -> tuple[Table | None, list[Problem]]:
     """The table of a configuration file, and every problem in it, in file order.
 
     file: the name to show in problems; "-" = standard input.
     env: where `${NAME}` is looked up.
+    overrides: what serves instead of the file's, and is checked instead of it.
     The table is None exactly when one of the problems is an error. Whatever the text is, nothing is raised.
     """
     loaded = load(text, file, env)
-    table = None if loaded.config is None else _compile(loaded.config, loaded)
+    table = None if loaded.config is None else _compile(loaded.config, loaded, overrides)
     findings = loaded.findings
     return (None if findings.error_count else table), findings.problems()
 
 
-def _compile(config: model.Config, loaded: Loaded) -> Table | None:
+def _compile(config: model.Config, loaded: Loaded, overrides: Overrides) -> Table | None:
     """The table; None when it lacks a part, and then the findings say why."""
     findings = loaded.findings
-    listen = _listen(config, findings)
+    in_file = _listen(config, findings)
+    listen = overrides.listen or in_file
     tls = _listen_tls(config, findings)
-    admin = _admin(config, findings)
+    admin = overrides.admin_for(_admin(config, findings))
     trusted = _networks(config.trusted_proxies, findings)
     _check_apart(listen, admin, findings)
     refuse_loops(config, listen, None if admin is None else admin.address, findings)
@@ -64,8 +69,8 @@ def _compile(config: model.Config, loaded: Loaded) -> Table | None:
         listen=listen,
         tls=tls,
         admin=admin,
-        workers=0 if config.workers == "auto" else config.workers,
-        log=Log(**config.log.model_dump()),
+        workers=overrides.workers_for(0 if config.workers == "auto" else config.workers),
+        log=overrides.log_for(Log(**config.log.model_dump())),
         drain=Drain(config.drain.delay, config.drain.timeout),
         timeouts=timeouts,
         limits=limits,

@@ -12,18 +12,18 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from corsproxy.config.certificates import PemError, read_pem
 from corsproxy.config.compile import load_table
+from corsproxy.config.overrides import NO_OVERRIDES, Overrides
 from corsproxy.config.problems import Problem
 from corsproxy.config.search import STDIN, ConfigUnreadableError, read_config
-from corsproxy.config.table import Address, AdminListener, Table
+from corsproxy.config.table import Table
 from corsproxy.ops.plane import Reload, State
 
-__all__ = ["ConfiguredPlane", "Loaded", "Overrides", "RefusedError", "Source", "load_source", "load_text"]
+__all__ = ["ConfiguredPlane", "Loaded", "RefusedError", "Source", "load_source", "load_text"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,49 +33,12 @@ _MISSED_POLLS = 10  # a file that is swapped is gone for a moment; one gone for 
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the command line says instead of the file; None = nothing."""
-
-    listen: Address | None = None
-    admin: Address | None = None
-    admin_off: bool = False
-    workers: int | None = None
-    log_format: str | None = None
-
-    def as_json(self) -> dict[str, Any]:  # Any: JSON
-        """These, as JSON can hold them."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "Overrides":  # Any: JSON, written by `as_json` of this version
-        """These again."""
-        addresses = {key: Address(**data[key]) for key in ("listen", "admin") if data[key] is not None}
-        return Overrides(**{**data, **addresses})
-
-    def apply(self, table: Table) -> Table:
-        """The table with these."""
-        admin = table.admin
-        if self.admin_off:
-            admin = None
-        elif self.admin is not None:
-            admin = AdminListener(self.admin) if admin is None else replace(admin, address=self.admin)
-        log = table.log if self.log_format is None else replace(table.log, format=self.log_format)  # type: ignore[arg-type] # the command line checked it
-        return replace(
-            table,
-            listen=self.listen or table.listen,
-            admin=admin,
-            workers=table.workers if self.workers is None else self.workers,
-            log=log,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
     """Where the configuration comes from."""
 
     file: str  # as given; "-" = standard input, which can be read once; "" = built in code
     env: Mapping[str, str]
-    overrides: Overrides = Overrides()
+    overrides: Overrides = NO_OVERRIDES
 
     @property
     def can_change(self) -> bool:
@@ -112,8 +75,8 @@ def load_source(source: Source) -> Loaded:
 
 def load_text(text: str, source: Source) -> Loaded:
     """Compile a text as if it stood in the file."""
-    table, problems = load_table(text, source.file, source.env)
-    return Loaded(text, None if table is None else source.overrides.apply(table), tuple(problems))
+    table, problems = load_table(text, source.file, source.env, source.overrides)
+    return Loaded(text, table, tuple(problems))
 
 
 class RefusedError(Exception):
@@ -168,6 +131,8 @@ class ConfiguredPlane(ABC):
         if self.state.draining:
             return self._failed(("the process is on its way out, and loads nothing any more",))
         kept, needs_restart = _keep_what_cannot_change(self.table, loaded.table)
+        if needs_restart and (objections := await self._objections_where_it_listens(loaded.text)):
+            return self._failed((*objections, *map(_kept_line, needs_restart)))
         try:
             await self._take(replace(loaded, table=kept))
         except (RefusedError, PemError) as error:
@@ -179,9 +144,21 @@ class ConfiguredPlane(ABC):
         for problem in says if warns else ():
             _log.warning("%s", problem)
         for key in needs_restart:
-            _log.warning("%s changed, and keeps its old value until the next start", key)
+            _log.warning("%s", _kept_line(key))
         _log.info("configuration %s serves now: %s", loaded.version, _described(kept))
         return done
+
+    async def _objections_where_it_listens(self, text: str) -> tuple[str, ...]:
+        """What speaks against a text at the old addresses, which stay: an upstream may lead back to them."""
+        admin = self.table.admin
+        here = replace(
+            self._source.overrides,
+            listen=self.table.listen,
+            admin=None if admin is None else admin.address,
+            admin_off=admin is None,
+        )
+        loaded = await asyncio.to_thread(load_text, text, replace(self._source, overrides=here))
+        return () if loaded.table else tuple(problem.as_text() for problem in loaded.problems)
 
     def _failed(self, says: tuple[str, ...]) -> Reload:
         failed = Reload(ok=False, at=time.time(), problems=says)
@@ -273,6 +250,10 @@ def _keep_what_cannot_change(old: Table, new: Table) -> tuple[Table, tuple[str, 
         tls = old.tls
     kept = replace(new, listen=old.listen, admin=old.admin, workers=old.workers, tls=tls)
     return kept, tuple(changed)
+
+
+def _kept_line(key: str) -> str:
+    return f"{key} changed, and keeps its old value until the next start"
 
 
 def _described(table: Table) -> str:

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from corsproxy.config.certificates import PemError
+from corsproxy.config.overrides import Overrides
 from corsproxy.config.table import ListenTls, Table
 from corsproxy.ops.channel import Channel, Message, WorkerError
-from corsproxy.ops.configuration import Loaded, Overrides, Source, load_text
+from corsproxy.ops.configuration import Loaded, Source, load_text
 from corsproxy.ops.log import set_up_logging
 from corsproxy.ops.loop import run_loop
 from corsproxy.ops.refusals import Refusal

@@ -14,12 +14,12 @@ import pytest
 import trustme
 
 from corsproxy.config.certificates import PemError
+from corsproxy.config.overrides import Overrides
 from corsproxy.config.table import Address
 from corsproxy.ops import configuration
 from corsproxy.ops.configuration import (
     ConfiguredPlane,
     Loaded,
-    Overrides,
     RefusedError,
     Source,
     load_source,
@@ -580,6 +580,41 @@ async def test_overrides_hold_after_a_reload(file: File) -> None:
     assert (outcome.ok, outcome.needs_restart) == (True, ())
     table = plane.table
     assert (table.listen.port, table.admin, table.workers, table.log.format) == (1, None, 4, "combined")
+
+
+LOOPS = [
+    ("--listen", Overrides(listen=Address("127.0.0.1", 9000)), "own `listen`"),
+    ("--listen at every address", Overrides(listen=Address("0.0.0.0", 9000)), "own `listen`"),
+    ("--admin", Overrides(admin=Address("127.0.0.1", 9000)), "own `admin`"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "says"), [row[1:] for row in LOOPS], ids=[row[0] for row in LOOPS])
+def test_an_upstream_that_is_where_the_command_line_listens_does_not_load(
+    overrides: Overrides, says: str
+) -> None:
+    loaded = load_text(text_of("loop"), Source("f.yaml", {}, overrides))
+    assert loaded.table is None
+    assert [(problem.line, says in problem.message) for problem in loaded.problems] == [(3, True)]
+
+
+def test_what_the_command_line_says_instead_of_the_file_is_no_loop() -> None:
+    text = text_of("free", "listen: 127.0.0.1:9000\n")
+    assert load_text(text, Source("f.yaml", {}, Overrides(listen=Address("127.0.0.1", 1)))).table is not None
+
+
+@pytest.mark.parametrize("key", ["listen", "admin"])
+async def test_an_upstream_where_it_still_listens_is_not_taken(file: File, key: str) -> None:
+    """The file moves the listener away and another API in; the listener stays until the next start."""
+    file.write(text_of("old", f"{key}: 127.0.0.1:9001\n"))
+    source = Source(str(file), {})
+    plane = Plane(source, load_source(source))
+    file.write(text_of("new", f"{key}: 127.0.0.1:9002\n").replace(":9000", ":9001"))
+    outcome = await plane.reload()
+    assert not outcome.ok
+    assert f"this proxy's own `{key}`" in outcome.problems[0]
+    assert outcome.problems[1] == f"{key} changed, and keeps its old value until the next start"
+    assert (plane.taken, plane.table.routes[0].name) == ([], "old")
 
 
 def test_only_a_configuration_without_errors_serves() -> None:

@@ -400,7 +400,7 @@ async def test_the_port_of_workers_is_taken(tmp_path: Path, count: str) -> None:
 
 async def test_workers_find_a_port_taken(tmp_path: Path) -> None:
     async with upstream(answers(ok())) as legacy:
-        file = File(tmp_path, legacy.port)
+        file = File(tmp_path, 9)
         async with running(file.path, "--listen", f"127.0.0.1:{legacy.port}") as proxy:
             assert await proxy.ends() == 1
             (line,) = proxy.lines
