@@ -4,12 +4,15 @@ Here:  the listener from start to stop, and the order in which a request passes 
 Never: CORS fields; requests for the upstream; what the pages say (admin_pages), who may ask (admin_guard).
 """
 
+import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
 from corsproxy.config.table import Address, AdminListener
+from corsproxy.ops.admin_connection import FIELDS, AdminConnection
 from corsproxy.ops.admin_guard import Guard, Proof
 from corsproxy.ops.admin_pages import Pages
 from corsproxy.ops.plane import Plane
@@ -18,12 +21,6 @@ from corsproxy.ops.sockets import address_of, bind, inode_of, reason_of, remove_
 
 __all__ = ["Admin"]
 
-# Nothing that stands here is for other people's pages, not even as an image or a script.
-_FIELDS = {
-    "Cache-Control": "no-store",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
 # What is under way when it stops has this many seconds; streams of events never end by themselves.
 _STOP_SECONDS = 1.0
 
@@ -38,6 +35,7 @@ class Admin:
         self._app.on_response_prepare.append(_add_fields)
         Pages(listener, plane, self._guard).add_to(self._app)
         self._runner: web.AppRunner | None = None
+        self._listeners: list[asyncio.Server] = []
         self._inode = 0  # of the Unix socket that was made here
 
     def mount(self, add_routes: Callable[[web.Application], None], proof: Proof | None = None) -> None:
@@ -50,11 +48,18 @@ class Admin:
         """Listen. Raises ListenError."""
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_STOP_SECONDS)
         await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        connection = partial(
+            AdminConnection,
+            self._runner.server,  # type: ignore[arg-type] # set up by now
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type] # as aiohttp's documentation says it: no such log
+        )
         socks: list[socket.socket] = []
         try:
             socks = bind(self.address)
             for sock in socks:
-                await web.SockSite(self._runner, sock).start()
+                self._listeners.append(await loop.create_server(connection, sock=sock))
         except OSError as error:
             raise ListenError(f"cannot listen on {self.address} (admin): {reason_of(error)}") from error
         self._inode = inode_of(self.address)
@@ -62,6 +67,8 @@ class Admin:
 
     async def stop(self) -> None:
         """Close the listener."""
+        for listener in self._listeners:
+            listener.close()
         if self._runner is not None:
             await self._runner.cleanup()
             remove_own_socket(self.address, self._inode)
@@ -72,5 +79,6 @@ def _resolved(address: Address, sock: socket.socket) -> Address:
 
 
 async def _add_fields(_: web.Request, response: web.StreamResponse) -> None:
-    for name, value in _FIELDS.items():
+    response.headers["Server"] = FIELDS["Server"]  # aiohttp has put its own there by now
+    for name, value in FIELDS.items():
         response.headers.setdefault(name, value)

@@ -17,6 +17,7 @@ from corsproxy.ops.plane import Reload
 from corsproxy.ops.server import ListenError
 from tests.ops.exchanges import EVIL, exchange
 from tests.ops.planes import TEXT, TOKEN, FakePlane, admin
+from tests.wire import dial, get
 
 PAGES = ["/-/config", "/-/explain", "/-/healthy", "/-/origins", "/-/ready", "/-/reload", "/metrics"]
 CALL = "/-/explain?path=/api&origin=https://app.example.com"
@@ -91,6 +92,7 @@ async def test_who_may_ask(case: Case) -> None:
         "no-store",
         "nosniff",
     )
+    assert answer.headers["Server"] == "corsproxy"
     if case.status >= 400:
         assert answer.headers["Content-Type"].startswith("application/problem+json")
         assert json.loads(answer.text)["status"] == case.status
@@ -105,6 +107,48 @@ async def test_a_refusal_says_how_to_do_better() -> None:
         assert json.loads(lost.text)["paths"] == PAGES
         wrong = await front.ask("/-/reload", Authorization=f"Bearer {TOKEN}")
         assert wrong.headers["Allow"] == "POST"
+
+
+UNREADABLE = [
+    ("a control character in a value", "Authorization: Bearer {token}\x01"),
+    ("a space before the colon", "Authorization : Bearer {token}"),
+    ("a line that is no field", "Bearer {token}"),
+    ("a line of 9 KB", "X-Long: {token}" + "x" * 9000),
+    ("a body whose framing is broken", "Transfer-Encoding: chunked\r\n\r\n{token}"),
+]
+
+
+@pytest.mark.parametrize("line", [row[1] for row in UNREADABLE], ids=[row[0] for row in UNREADABLE])
+async def test_what_cannot_be_read_shows_up_in_no_log_and_no_answer(
+    line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be the very line that holds the token; and anybody who reaches the port can send it."""
+    async with admin(FakePlane(), token=TOKEN) as front:
+        wire = await dial(front.listener.address)
+        await wire.send(get("/metrics", line.format(token=TOKEN), host="localhost"))
+        answer = await wire.message()
+        await wire.close()
+    assert answer.status in {400, 401}
+    assert TOKEN not in f"{answer}"
+    assert (answer.one("Cache-Control"), answer.one("Server")) == ("no-store", "corsproxy")
+    assert (answer.one("Content-Type") or "").startswith("application/problem+json")
+    assert caplog.records == []
+
+
+async def test_a_mistake_of_ours_is_in_the_log_and_not_in_the_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(FakePlane):
+        async def snapshot(self) -> Snapshot:
+            raise ZeroDivisionError("ours")
+
+    async with admin(Broken()) as front:
+        answer = await front.ask("/metrics", Accept="text/html")
+    assert (answer.status, answer.headers["Cache-Control"]) == (500, "no-store")
+    assert json.loads(answer.text)["detail"] == "internal error; the log says more"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.getMessage() == "the admin listener could not answer /metrics"
 
 
 @pytest.mark.parametrize("path", PAGES)
