@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _SETTLE_SECONDS = 0.1  # a file that is still being written changes again by then
 _MISSED_POLLS = 10  # a file that is swapped is gone for a moment; one gone for longer is worth a line
+_NEVER_A_FILE = "there is no file to read again: the configuration came from elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ class Source:
     @property
     def can_change(self) -> bool:
         """True when there is a file to look at again: standard input and pipes can be read once."""
-        path = Path(self.file)
-        return self.file not in {"", STDIN} and (path.is_file() or not path.exists())
+        if self.file in {"", STDIN}:
+            return False
+        return _is_regular(self.file, otherwise=True)  # gone, or not ours to see: for the moment, perhaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,11 @@ class ConfiguredPlane(ABC):
         self.text = loaded.text
         self.state = State(loaded.version, time.time())
         self._source = source
+        self._had_file = source.can_change
         self._turn = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._seen: dict[str, bytes] = {}  # the contents of the files that were last loaded, or refused
+        self._missed = 0  # looks in a row that did not find the file
 
     @abstractmethod
     async def _take(self, loaded: Loaded) -> None:
@@ -105,16 +110,25 @@ class ConfiguredPlane(ABC):
     async def reload(self) -> Reload:
         """Read the file again, and serve by it if it has no errors."""
         if not self._source.can_change:
-            return self._failed(("there is no file to read again: the configuration came from elsewhere",))
+            self._seen.pop(self._source.file, None)
+            return self._failed((_no_file(self._source.file) if self._had_file else _NEVER_A_FILE,))
         async with self._turn:
-            found = await self._contents()
             try:
-                loaded = await asyncio.to_thread(load_source, self._source)
+                return await self._read_again()
             except ConfigUnreadableError as error:
+                self._seen.pop(self._source.file, None)  # so it is loaded when it is back, changed or not
                 return self._failed((str(error),))
-            outcome = await self._serve(loaded)
-            await self._note(found)
-            return outcome
+            except Exception:  # noqa: BLE001 - whoever asked must hear of it, systemd too, and may ask again
+                _log.exception("internal error; the configuration was not loaded")
+                return self._failed(("internal error; the log says more",))
+
+    async def _read_again(self) -> Reload:
+        """Raises ConfigUnreadableError."""
+        found = await self._contents()
+        loaded = await asyncio.to_thread(load_source, self._source)
+        outcome = await self._serve(loaded)
+        await self._note(found)
+        return outcome
 
     async def apply(self, text: str) -> Reload:
         """Serve by this text instead of the file's, until that changes. Who has it made is told of warnings
@@ -185,21 +199,32 @@ class ConfiguredPlane(ABC):
             self._watcher = asyncio.get_running_loop().create_task(self._look(seconds))
 
     async def _look(self, seconds: float) -> None:
-        # What serves is the text as it was when we started: if it changed since, that is seen here, too.
-        self._seen = await self._contents() | {self._source.file: _digest_of_text(self.text)}
-        missed = 0
+        is_first, is_well = True, True
         while True:
-            found = await self._contents()
-            missed = 0 if self._source.file in found else missed + 1
-            if missed == _MISSED_POLLS:
-                _log.warning(
-                    "%s cannot be read any more; %s goes on serving", self._source.file, self.state.version
-                )
-            if not missed and self._is_news(found):
-                await asyncio.sleep(_SETTLE_SECONDS)
-                if await self._contents() == found:  # else somebody still writes
-                    await self._load_settled(found)
+            try:
+                if is_first:
+                    # What serves is the text as it was at the start: a change since then is seen, too.
+                    self._seen = await self._contents() | {self._source.file: _digest_of_text(self.text)}
+                    is_first = False
+                await self._look_once()
+                is_well = True
+            except Exception:  # noqa: BLE001 - one look fails, and no later one; said once
+                if is_well:
+                    _log.exception("internal error; the files are looked at again")
+                is_well = False
             await asyncio.sleep(seconds)
+
+    async def _look_once(self) -> None:
+        found = await self._contents()
+        self._missed = 0 if self._source.file in found else self._missed + 1
+        if self._missed == _MISSED_POLLS:
+            _log.warning(
+                "%s cannot be read any more; %s goes on serving", self._source.file, self.state.version
+            )
+        if not self._missed and self._is_news(found):
+            await asyncio.sleep(_SETTLE_SECONDS)
+            if await self._contents() == found:  # else somebody still writes
+                await self._load_settled(found)
 
     async def _load_settled(self, found: dict[str, bytes]) -> None:
         """Try to serve by the files, unless they change again, or somebody who asked for it was faster."""
@@ -252,6 +277,10 @@ def _keep_what_cannot_change(old: Table, new: Table) -> tuple[Table, tuple[str, 
     return kept, tuple(changed)
 
 
+def _no_file(file: str) -> str:
+    return f"{file} is no file any more"
+
+
 def _kept_line(key: str) -> str:
     return f"{key} changed, and keeps its old value until the next start"
 
@@ -266,9 +295,17 @@ def _digests(files: tuple[str, ...]) -> dict[str, bytes]:
     config, *pem = files
     found = {path: hashlib.sha256(content).digest() for path in pem if (content := _content(path))}
     with contextlib.suppress(ConfigUnreadableError):
-        if Path(config).is_file():  # opening a pipe could block, and a directory is nothing to read
+        if _is_regular(config):  # opening a pipe could block, and a directory is nothing to read
             found[config] = _digest_of_text(read_config(config, {})[1])
     return found
+
+
+def _is_regular(path: str, *, otherwise: bool = False) -> bool:
+    """Is it a plain file? otherwise: where the system does not say."""
+    try:
+        return stat.S_ISREG(Path(path).stat().st_mode)
+    except (OSError, ValueError):  # gone, no permission, a server that does not answer, a NUL in the path
+        return otherwise
 
 
 def _digest_of_text(text: str) -> bytes:

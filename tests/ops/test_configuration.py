@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -242,6 +243,77 @@ async def test_a_file_that_is_gone_for_long_is_said_once(
         assert plane.taken == []  # it is what serves
         file.write(text_of("new"))
         await plane.serves(text_of("new"))
+
+
+def may_not_be_seen(patch: pytest.MonkeyPatch, path: Path) -> None:
+    """As in a folder without the permission to search it; root may see everything, so the system is asked
+    to say no.
+    """
+    stat = Path.stat
+
+    def refuse(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return stat(self, follow_symlinks=follow_symlinks)
+
+    patch.setattr(Path, "stat", refuse)
+
+
+async def test_a_file_that_may_not_be_seen_for_a_while_is_waited_for(
+    file: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watching(file) as plane:
+        with pytest.MonkeyPatch.context() as patch:
+            may_not_be_seen(patch, file.path)
+            await plane.looks(30)
+            assert [record.getMessage() for record in caplog.records] == [
+                f"{file} cannot be read any more; {plane.state.version} goes on serving"
+            ]
+            assert plane._source.can_change
+        file.write(text_of("new"))
+        await plane.serves(text_of("new"))
+
+
+async def test_a_look_that_fails_is_said_once_and_followed_by_others(
+    file: File, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watching(file) as plane:
+        with monkeypatch.context() as patch:
+            patch.setattr(plane, "_is_news", lambda found: found["nothing"])
+            await plane.looks(10)
+            assert [record.getMessage() for record in caplog.records] == [
+                "internal error; the files are looked at again"
+            ]
+        file.write(text_of("new"))
+        await plane.serves(text_of("new"))
+
+
+async def test_whoever_asks_hears_of_a_mistake_of_ours(file: File) -> None:
+    async with watching(file) as plane:
+        plane.raises.append(ZeroDivisionError("ours"))
+        outcome = await plane.reload()
+        assert (outcome.ok, outcome.problems) == (False, ("internal error; the log says more",))
+        assert (await plane.reload()).ok
+
+
+async def test_a_file_that_was_away_when_it_was_asked_for_is_loaded_when_it_is_back(file: File) -> None:
+    """The same as before, so nothing else would say that all is well again."""
+    async with watching(file) as plane:
+        await plane.looks(2)
+        before = file.read()
+        file.remove()
+        assert not (await plane.reload()).ok
+        file.write(before)
+        async with asyncio.timeout(PATIENCE):
+            while (last := plane.state.last_reload) is None or not last.ok:
+                await plane.looks(1)
+
+
+@pytest.mark.parametrize("change", [a_folder, a_pipe])
+async def test_what_took_the_place_of_the_file_is_named(file: File, change: Callable[[Path], None]) -> None:
+    async with watching(file) as plane:
+        change(file.path)
+        assert (await plane.reload()).problems == (f"{file} is no file any more",)
 
 
 async def test_half_a_file_is_never_served(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
