@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _START_SECONDS = 30.0
 _LOAD_SECONDS = 30.0
+_SILENT_SECONDS = 5.0  # while it is to load: its event loop stands still, and all others wait for it
 _POLL_SECONDS = 1.0
 _HUNG_SECONDS = 30.0  # without an answer: the event loop of that worker stands still
 _GOOD_SECONDS = 10.0  # one that lived for less counts as a failure
@@ -209,10 +210,15 @@ class Supervisor(ConfiguredPlane):
 
     async def _load(self, worker: Worker, text: str) -> str:
         """Why it cannot; "" = it does, or it will when it has started."""
-        if worker.channel is None:
+        channel = worker.channel
+        if channel is None:
             return ""
         try:
-            await worker.channel.ask("load", _LOAD_SECONDS, text=text)
+            if not await self._ask_to_load(channel, text):
+                # Whoever comes after it starts with this text, so it is no reason to refuse it.
+                _log.error("worker %d gives no answer; it is ended", worker.number)
+                _kill(worker)
+                return ""
         except ChannelClosedError:
             return ""
         except WorkerError as error:
@@ -223,6 +229,22 @@ class Supervisor(ConfiguredPlane):
             return f"worker {worker.number} gave no answer"
         worker.text = text
         return ""
+
+    async def _ask_to_load(self, channel: Channel, text: str) -> bool:
+        """False when it hangs. Raises WorkerError, ChannelClosedError, and TimeoutError where loading alone
+        takes too long: a thread does that, and the event loop answers meanwhile.
+        """
+        loading = asyncio.create_task(channel.ask("load", _LOAD_SECONDS, text=text))
+        try:
+            while not (await asyncio.wait((loading,), timeout=_POLL_SECONDS))[0]:
+                try:
+                    await channel.ask("times", _SILENT_SECONDS)
+                except TimeoutError:
+                    return False
+            await loading
+        finally:
+            loading.cancel()
+        return True
 
     async def snapshot(self) -> Snapshot:
         """What all workers have counted, those that are gone included."""

@@ -471,7 +471,8 @@ async def test_nor_when_they_wait_for_a_reader_who_is_slow() -> None:
 async def supervisor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Supervisor, File]]:
-    for name, seconds in {"_HUNG_SECONDS": 1.0, "_LOAD_SECONDS": 0.5, "_POLL_SECONDS": 0.1}.items():
+    short = {"_HUNG_SECONDS": 1.0, "_LOAD_SECONDS": 0.5, "_SILENT_SECONDS": 0.3, "_POLL_SECONDS": 0.1}
+    for name, seconds in short.items():
         monkeypatch.setattr(supervisor_module, name, seconds)
     async with upstream(answers(ok())) as legacy:
         file = File(tmp_path, legacy.port)
@@ -508,10 +509,38 @@ async def test_a_worker_that_hangs_is_replaced(
         assert "worker 1 ended by SIGKILL; another starts now" in says
 
 
-async def test_what_one_worker_cannot_load_none_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_hangs_holds_no_configuration_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with supervisor(tmp_path, monkeypatch) as (plane, file):
+        monkeypatch.setattr(supervisor_module, "_HUNG_SECONDS", 60.0)
+        monkeypatch.setattr(supervisor_module, "_LOAD_SECONDS", 60.0)
         hung, healthy = pids_of(plane)
         os.kill(hung, signal.SIGSTOP)
+        file.write(version="two")
+        outcome = await plane.reload()
+        assert (outcome.ok, outcome.problems) == (True, ())
+        await until(lambda: hung not in pids_of(plane), "it may still load something else")
+        assert await answered(plane, 16) == {"two"}
+        assert healthy in pids_of(plane)
+
+
+async def test_what_one_worker_cannot_load_in_time_none_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor(tmp_path, monkeypatch) as (plane, file):
+        slow, healthy = pids_of(plane)
+        channel = plane._workers[0].channel
+        assert channel is not None
+        asking = channel.ask
+
+        async def wait_for_it(question: str, timeout: float | None = None, **details: object) -> Message:  # noqa: ASYNC109
+            if question == "load":
+                async with asyncio.timeout(timeout):
+                    await asyncio.Event().wait()
+            return await asking(question, timeout, **details)
+
+        monkeypatch.setattr(channel, "ask", wait_for_it)
         file.write(version="two")
         outcome = await plane.reload()
         assert (outcome.ok, outcome.problems) == (False, ("worker 1 gave no answer",))
@@ -519,7 +548,7 @@ async def test_what_one_worker_cannot_load_none_does(tmp_path: Path, monkeypatch
         # The other one had it already, and is back; the one that gave no answer does not come back with it.
         assert await answered(plane, 16) == {"one"}
         assert healthy in pids_of(plane)
-        await until(lambda: hung not in pids_of(plane), "it may still load what the others do not serve")
+        await until(lambda: slow not in pids_of(plane), "it may still load what the others do not serve")
         assert (await plane.reload()).ok
         assert await answered(plane, 16) == {"two"}
 
