@@ -147,28 +147,35 @@ class Supervisor(ConfiguredPlane):
 
     async def _keep_alive(self, worker: Worker) -> None:
         """Replace the process of a worker whenever it ends."""
-        loop = asyncio.get_running_loop()
         while not self._stopping:
-            started_at = loop.time()
-            code = await self._wait(worker)
-            self._retire(worker)
-            if self._stopping:
-                return
-            worker.failures = 0 if loop.time() - started_at > _GOOD_SECONDS else worker.failures + 1
-            _log.error(
-                "worker %d ended %s; another starts %s", worker.number, _how(code), _when(worker.delay)
-            )
-            await asyncio.sleep(worker.delay)
-            if self._stopping:
-                return
-            self._restarts += 1
             try:
-                await self._start(worker)
-            except (WorkerError, ChannelClosedError, TimeoutError, OSError) as error:
-                _log.error("worker %d did not start: %s", worker.number, error or "it gave no answer")
+                await self._outlive(worker)
+            except Exception:  # noqa: BLE001 - else nobody would ever replace this worker again
+                _log.exception("internal error; worker %d is replaced", worker.number)
                 _kill(worker)
-            else:
-                _log.info("worker %d serves again", worker.number)
+                await asyncio.sleep(_POLL_SECONDS)  # the next one may come at once
+
+    async def _outlive(self, worker: Worker) -> None:
+        """Wait for the end of its process, and start the next."""
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        code = await self._wait(worker)
+        self._retire(worker)
+        if self._stopping:
+            return
+        worker.failures = 0 if loop.time() - started_at > _GOOD_SECONDS else worker.failures + 1
+        _log.error("worker %d ended %s; another starts %s", worker.number, _how(code), _when(worker.delay))
+        await asyncio.sleep(worker.delay)
+        if self._stopping:
+            return
+        self._restarts += 1
+        try:
+            await self._start(worker)
+        except (WorkerError, ChannelClosedError, TimeoutError, OSError) as error:
+            _log.error("worker %d did not start: %s", worker.number, error or "it gave no answer")
+            _kill(worker)
+        else:
+            _log.info("worker %d serves again", worker.number)
 
     def _hear(self, news: Message) -> None:
         """A worker was the first to see a refusal, or one of the first."""
@@ -264,16 +271,23 @@ class Supervisor(ConfiguredPlane):
                 worker.heard_at = asyncio.get_running_loop().time()
 
     async def _poll(self) -> None:
-        """Hear what each has counted, so that little is lost with one that dies; end those that hang."""
+        """Look after all workers every so often."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            await asyncio.gather(*map(self._ask_snapshot, self._workers))
-            now = asyncio.get_running_loop().time()
-            for worker in self._workers:
-                if worker.channel is not None and now - worker.heard_at > _HUNG_SECONDS:
-                    _log.error("worker %d gives no answer; it is ended", worker.number)
-                    _kill(worker)
-            await self._even_out()
+            try:
+                await self._look_after()
+            except Exception:  # noqa: BLE001 - else no worker that hangs would ever be ended again
+                _log.exception("internal error; workers are looked after all the same")
+
+    async def _look_after(self) -> None:
+        """Hear what each has counted, so that little is lost with one that dies; end those that hang."""
+        await asyncio.gather(*map(self._ask_snapshot, self._workers))
+        now = asyncio.get_running_loop().time()
+        for worker in self._workers:
+            if worker.channel is not None and now - worker.heard_at > _HUNG_SECONDS:
+                _log.error("worker %d gives no answer; it is ended", worker.number)
+                _kill(worker)
+        await self._even_out()
 
     async def _even_out(self) -> None:
         """Let clients of a worker that does more than its share come back, perhaps to another.
@@ -380,7 +394,12 @@ def _kill(worker: Worker) -> None:
 
 
 def _how(code: int) -> str:
-    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:  # most of the real-time signals have no name
+        return f"by signal {-code}"
 
 
 def _when(seconds: float) -> str:

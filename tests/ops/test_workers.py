@@ -509,6 +509,31 @@ async def test_a_worker_that_hangs_is_replaced(
         assert "worker 1 ended by SIGKILL; another starts now" in says
 
 
+ENDS = [(3, "with exit code 3"), (-9, "by SIGKILL"), (-40, "by signal 40")]
+
+
+@pytest.mark.parametrize(("code", "says"), ENDS, ids=[row[1] for row in ENDS])
+def test_how_a_process_ended(code: int, says: str) -> None:
+    assert supervisor_module._how(code) == says
+
+
+async def test_a_worker_is_replaced_after_a_mistake_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with supervisor(tmp_path, monkeypatch) as (plane, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(plane, "_retire", None)
+            patch.setattr(plane, "_even_out", None)
+            victim = pids_of(plane)[0]
+            os.kill(victim, signal.SIGKILL)
+            said = ("worker 1 is replaced", "workers are looked after all the same")
+            await until(lambda: all(word in caplog.text for word in said), "nothing went wrong")
+        await until(
+            lambda: victim not in pids_of(plane) and plane._workers[0].channel is not None, "it is lost"
+        )
+        assert await answered(plane, 16) == {"one"}
+
+
 async def test_a_worker_that_hangs_holds_no_configuration_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
