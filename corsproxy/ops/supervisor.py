@@ -256,7 +256,7 @@ class Supervisor(ConfiguredPlane):
     async def snapshot(self) -> Snapshot:
         """What all workers have counted, those that are gone included."""
         await asyncio.gather(*map(self._ask_snapshot, self._workers))
-        own = Snapshot(readings=Readings(restarts=self._restarts))
+        own = Snapshot(readings=Readings(restarts=self._restarts, log_lines_lost=self._out.lost_lines))
         return Snapshot.merge((self._past, own, *(worker.last for worker in self._workers)))
 
     async def _ask_snapshot(self, worker: Worker) -> None:

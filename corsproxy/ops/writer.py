@@ -37,7 +37,8 @@ class LineWriter:
         )
         self._waiting: list[str] = []
         self._size = 0  # of what waits, in characters
-        self._lost = 0  # lines dropped since the last one that was written
+        self._lost = 0  # of them, those that the log does not tell of yet
+        self._is_torn = False  # the last line was written in part
         self._closing = False
         self._changed = threading.Condition()
         self._idle = threading.Event()
@@ -51,7 +52,7 @@ class LineWriter:
                 self._thread = threading.Thread(target=self._run, name="log", daemon=True)
                 self._thread.start()
             if self._closing or self._size + len(text) > _LIMIT_BYTES:
-                self._count_lost(text)
+                self._count_lost(text.count("\n"))
             else:
                 self._waiting.append(text)
                 self._size += len(text)
@@ -74,25 +75,41 @@ class LineWriter:
             self._changed.notify()
 
     def _run(self) -> None:
-        while (text := self._next()) is not None:
-            try:
-                self._write(text.encode("utf-8", "backslashreplace"))
-            except (OSError, ValueError):  # a full disk, a closed pipe: the proxy goes on
-                with self._changed:
-                    self._count_lost(text)
+        while (found := self._next()) is not None:
+            self._send(*found)
 
-    def _count_lost(self, text: str) -> None:
-        lines = text.count("\n")
+    def _send(self, lost: int, text: str) -> None:
+        """Write a text, after the end of a line that could not be finished, and word of those that were lost.
+
+        A full disk, a closed pipe: the proxy goes on. What is not written whole is counted, once.
+        """
+        is_ready = not self._is_torn or not self._put(b"\n")
+        if is_ready and lost and self._put(self.say_lost(lost).encode("utf-8", "backslashreplace")):
+            is_ready = False
+        data = text.encode("utf-8", "backslashreplace")
+        left = self._put(data) if is_ready else data
+        with self._changed:
+            self._lost += 0 if is_ready else lost  # they are yet to be told of
+            self._count_lost(left.count(b"\n"))
+
+    def _count_lost(self, lines: int) -> None:
         self._lost += lines
         self.lost_lines += lines
 
-    def _write(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> bytes:
+        """Write, as far as the stream takes it; what is left."""
         with self._alone():
             while data:
                 end = len(data)
                 if self._shared and end > select.PIPE_BUF:  # so much stays in one piece even if we are killed
                     end = data.rfind(b"\n", 0, select.PIPE_BUF) + 1 or data.find(b"\n") + 1 or end
-                data = data[self._raw(data[:end]) :]
+                try:
+                    written = self._raw(data[:end])
+                except (OSError, ValueError):
+                    break
+                self._is_torn = not data[:written].endswith(b"\n")
+                data = data[written:]
+        return data
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -107,8 +124,8 @@ class LineWriter:
             if held and self._descriptor is not None:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
-    def _next(self) -> str | None:
-        """The text to write next, once there is some; None when it is over."""
+    def _next(self) -> tuple[int, str] | None:
+        """How many lines were lost, and the text to write next, once there is some; None when it is over."""
         with self._changed:
             while not self._waiting:
                 self._idle.set()
@@ -119,7 +136,7 @@ class LineWriter:
             self._waiting.clear()
             self._size = 0
             lost, self._lost = self._lost, 0
-        return self.say_lost(lost) + text if lost else text
+        return lost, text
 
 
 def _say_lost(lines: int) -> str:

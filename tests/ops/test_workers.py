@@ -773,6 +773,14 @@ async def test_no_counter_falls_when_a_worker_dies(tmp_path: Path, monkeypatch: 
             await until(lambda gone=victim: gone not in pids_of(plane), "nobody noticed")  # type: ignore[misc]
 
 
+async def test_lines_that_the_supervisor_lost_count_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor(tmp_path, monkeypatch) as (plane, _):
+        plane._out.lost_lines = 5
+        assert (await plane.snapshot()).readings.log_lines_lost == 5
+
+
 async def test_while_nobody_serves_it_is_not_ready() -> None:
     plane = FakePlane()
     plane.readings = Readings(processes=0, restarts=7)

@@ -1,5 +1,7 @@
 """The log never stops the proxy: not when nobody reads it, not when the disk is full."""
 
+import errno
+import io
 import os
 import threading
 from pathlib import Path
@@ -57,6 +59,61 @@ def test_a_full_disk_is_survived() -> None:
         out.write("nowhere\n")
         out.write("to go\n")
         out.close()
+
+
+class Disk:
+    """A stream that takes so many bytes, then none until it is given more room."""
+
+    def __init__(self, out: LineWriter, room: int) -> None:
+        self.content = b""
+        self._room = room
+        self._changed = threading.Condition()
+        self._refused = 0
+        out._raw = self._write
+
+    def _write(self, data: bytes) -> int:
+        with self._changed:
+            if not self._room:
+                self._refused += 1
+                self._changed.notify_all()
+                raise OSError(errno.ENOSPC, "No space left on device")
+            taken = data[: self._room]
+            self._room -= len(taken)
+            self.content += taken
+            return len(taken)
+
+    def room(self, size: int) -> None:
+        with self._changed:
+            self._room = size
+
+    def refuses(self, count: int) -> None:
+        """Wait until it has refused so often."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._refused >= count, 10)
+
+
+def test_a_line_that_was_torn_is_ended_and_every_lost_one_is_told_of_once() -> None:
+    out = LineWriter(io.StringIO())
+    disk = Disk(out, len("whole\n") + len("to"))
+    out.write("whole\ntorn\n")
+    disk.refuses(1)
+    out.write("lost\n")
+    disk.refuses(2)
+    disk.room(len("\n2 log lines"))  # ends the torn line; the notice is torn in its turn
+    out.write("lost too\n")
+    disk.refuses(3)
+    assert out.lost_lines == 3
+    disk.room(1000)
+    out.write("good\n")
+    out.close()
+    assert disk.content.decode().splitlines() == [
+        "whole",
+        "to",
+        "2 log lines",
+        "3 log lines were lost",
+        "good",
+    ]
+    assert out.lost_lines == 3
 
 
 def test_bytes_that_are_no_text_are_written_all_the_same() -> None:
