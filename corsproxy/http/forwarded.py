@@ -101,8 +101,8 @@ def client_address(sent: Fields, peer: str, networks: Sequence[Network]) -> str:
     values = [value for name, value in sent if name.lower() == b"x-forwarded-for"]
     found = peer
     for member in reversed([member for value in values for member in list_members(value)]):
-        text = member.decode("latin-1")
         try:
+            text = _address(member.decode("latin-1"))
             is_proxy = trusts(text, networks)
         except ValueError:  # no address: whoever wrote it is the last one that is known
             return found
@@ -110,6 +110,14 @@ def client_address(sent: Fields, peer: str, networks: Sequence[Network]) -> str:
         if not is_proxy:
             break
     return found
+
+
+def _address(text: str) -> str:
+    """An address without its zone, which may be any text, and says something on one machine alone (RFC 4007
+    §6). Raises ValueError.
+    """
+    ipaddress.ip_address(text)
+    return text.partition("%")[0]
 
 
 def _element(address: bytes, scheme: bytes, host: bytes) -> bytes:

@@ -42,7 +42,7 @@ def json_line(exchange: Exchange, ended: float, now: float) -> str:
         f'"origin": {"null" if origin is None else _known(origin)}'
     )
     if exchange.client:
-        line += f', "client": {_encode(exchange.client)}'
+        line += f', "client": {_quoted(exchange.client.encode("latin-1", "replace"))}'
     if exchange.user_agent:
         line += f', "user_agent": {_known(exchange.user_agent)}'
     if exchange.request_id:
@@ -111,7 +111,8 @@ def combined_line(exchange: Exchange, ended: float, now: float) -> str:
     asked = f"{_text(exchange.method) or '-'} {_text(exchange.path) or '-'} {_protocol(exchange)}"
     answered = f"{exchange.status} {exchange.sent_bytes}"
     teller = f'"{_text(exchange.referrer) or "-"}" "{_text(exchange.user_agent) or "-"}"'
-    return f'{exchange.client or exchange.peer or "-"} - - [{when}] "{asked}" {answered} {teller}'
+    client = _text((exchange.client or exchange.peer).encode("latin-1", "replace")) or "-"
+    return f'{client} - - [{when}] "{asked}" {answered} {teller}'
 
 
 def _protocol(exchange: Exchange) -> str:

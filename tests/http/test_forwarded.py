@@ -58,6 +58,9 @@ def test_each_line_is_one_line(peer: str, tls: bool) -> None:
         ([b"10.0.0.9, 10.0.0.2"], "10.0.0.9"),
         ([b"203.0.113.7, <script>, 10.0.0.2"], "10.0.0.2"),
         ([b"unknown"], "10.0.0.1"),
+        ([b"fe80::7%eth0, 10.0.0.2"], "fe80::7"),
+        ([b'2001:db8::7%x" "GET', b"10.0.0.2"], "2001:db8::7"),
+        ([b"203.0.113.7%\x9b2J, 10.0.0.2"], "10.0.0.2"),
         ([], "10.0.0.1"),
     ],
     ids=[
@@ -69,6 +72,9 @@ def test_each_line_is_one_line(peer: str, tls: bool) -> None:
         "proxies all the way: the first of them",
         "what is no address ends it",
         "nothing known",
+        "a zone is of no use here",
+        "whatever it says",
+        "IPv4 has none",
         "nothing said",
     ],
 )

@@ -153,7 +153,14 @@ def test_what_clients_send_is_remembered_within_bounds() -> None:
 def test_what_clients_send_cannot_break_a_line(line: object) -> None:
     assert callable(line)
     nasty = b"/\r\n\x1b]0;x\x07\x85\xe2\x80\xa8"
-    text = line(exchange(nasty, path=nasty, user_agent=nasty, host=nasty, method=nasty), 100.0, 0.0)
+    sent = {
+        "path": nasty,
+        "user_agent": nasty,
+        "host": nasty,
+        "method": nasty,
+        "client": nasty.decode("latin-1"),
+    }
+    text = line(exchange(nasty, **sent), 100.0, 0.0)
     assert len(text.splitlines()) == 1
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", text)
 
