@@ -113,12 +113,27 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(2)
 
 
+def _open_standard_descriptors() -> None:
+    """Put nothing where input, output or errors were closed at the start: what is opened next would get their
+    numbers, a socket of the event loop for example, and then have errors written to it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
+    # Python has None for those that were closed. Standard input stays so: `-c -` says that it is closed.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
 def main(**extra: Any) -> None:  # Any: click's own options, for tests
     """The entry point of the command.
 
     Every verb may print without looking whether it can: output that nothing takes is one line and exit code
     1. A pipe whose reader has gone is click's business, and has no line.
     """
+    _open_standard_descriptors()
     try:
         cli.main(prog_name="corsproxy", **extra)
     except OSError as error:

@@ -5,6 +5,7 @@ Never: serving (ops), the file's rules (config).
 """
 
 import os
+import re
 
 import click
 
@@ -53,9 +54,10 @@ class _WorkersType(click.ParamType[int]):
         text = str(value)
         if text == "auto":
             return 0
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_WORKERS):
+        if not (_FEW_DIGITS.fullmatch(text) and 1 <= int(text) <= _MOST_WORKERS):
             self.fail(
-                f"{text!r} is no number of processes: write a number from 1 to {_MOST_WORKERS}, or auto",
+                f"{quoted(text)} is no number of processes: "
+                f"write a number from 1 to {_MOST_WORKERS}, or auto",
                 param,
                 ctx,
             )
@@ -63,6 +65,7 @@ class _WorkersType(click.ParamType[int]):
 
 
 _MOST_WORKERS = 1024
+_FEW_DIGITS = re.compile("[0-9]{1,9}")  # Python refuses to read very many
 
 
 @click.command(context_settings={**HELP_OPTIONS, "allow_extra_args": True})

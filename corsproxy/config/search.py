@@ -30,13 +30,24 @@ def find_config(option: str | None, env: Mapping[str, str]) -> str:
     named = option or env.get("CORSPROXY_CONFIG")
     if named:
         return named
-    found = next((name for name in DEFAULT_FILES if Path(name).exists()), None)
+    found = next((name for name in DEFAULT_FILES if _may_be_there(name)), None)
     if found is None:
         places = " or ".join(DEFAULT_FILES)
         raise ConfigUnreadableError(
             f"no configuration file: there is no {places}; name one with -c, or run `corsproxy init`"
         )
     return found
+
+
+def _may_be_there(name: str) -> bool:
+    """False when it is not. Where the system does not let us see, whoever reads it says why."""
+    try:
+        Path(name).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def read_config(option: str | None, env: Mapping[str, str]) -> tuple[str, str]:

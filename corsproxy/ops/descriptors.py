@@ -5,12 +5,19 @@ Never: counting connections (proxy.clients).
 """
 
 import logging
+import os
 import resource
 from dataclasses import replace
 
 from corsproxy.config.table import Table
 
-__all__ = ["fit_to_descriptors", "most_connections", "raise_descriptor_limit", "warn_of_descriptors"]
+__all__ = [
+    "fit_to_descriptors",
+    "most_connections",
+    "raise_descriptor_limit",
+    "require_descriptors",
+    "warn_of_descriptors",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -18,6 +25,7 @@ _log = logging.getLogger(__name__)
 _FOR_THE_REST = 80
 # A descriptor for itself, and one for the upstream; some are always idle.
 _PER_CLIENT = 1.9
+_FOR_A_START = 16  # an event loop, a listener, the admin listener
 
 
 def raise_descriptor_limit() -> None:
@@ -28,6 +36,16 @@ def raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError) as error:  # macOS promises more than it gives
             _log.debug("the limit of %d open files stays: %s", soft, error)
+
+
+def require_descriptors() -> None:
+    """Raises OSError where there are too few for a start: event loops do not fail in good order."""
+    found: list[int] = []
+    try:
+        found += (os.open(os.devnull, os.O_RDONLY) for _ in range(_FOR_A_START))
+    finally:
+        for descriptor in found:
+            os.close(descriptor)
 
 
 def most_connections(descriptors: int) -> int:

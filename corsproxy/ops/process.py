@@ -17,13 +17,14 @@ from corsproxy.config.certificates import PemError
 from corsproxy.config.table import Address
 from corsproxy.ops.admin import Admin
 from corsproxy.ops.configuration import Loaded, Source
-from corsproxy.ops.descriptors import raise_descriptor_limit, warn_of_descriptors
+from corsproxy.ops.descriptors import raise_descriptor_limit, require_descriptors, warn_of_descriptors
 from corsproxy.ops.log import set_up_logging
 from corsproxy.ops.loop import run_loop
 from corsproxy.ops.notify import Notifier
 from corsproxy.ops.plane import Plane
 from corsproxy.ops.server import StartError, unresolved_hosts
 from corsproxy.ops.single import SingleProcess
+from corsproxy.ops.sockets import reason_of
 from corsproxy.ops.supervisor import Supervisor, worker_count
 from corsproxy.ops.tracing import tracing_objection
 from corsproxy.ops.writer import LineWriter
@@ -81,9 +82,13 @@ def serve(source: Source, loaded: Loaded, onlooker: Onlooker | None = None) -> i
         return 1
     plane = Supervisor(source, loaded, out) if many else _single(source, loaded, out, onlooker)
     try:
+        require_descriptors()
         return run_loop(_live(plane, onlooker, Notifier.from_env(source.env)))
     except (StartError, PemError) as error:
         _log.error("%s", error)
+        return 1
+    except OSError as error:  # too few descriptors or processes for what it takes to serve at all
+        _log.error("cannot start: %s", reason_of(error))
         return 1
     finally:
         out.close()

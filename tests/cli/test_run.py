@@ -279,3 +279,55 @@ def test_healthcheck_imports_nothing_heavy() -> None:
     }
     assert "click" in imported
     assert not imported & {"aiohttp", "asyncio", "pydantic", "yaml", "ssl", "uvloop", "httptools"}
+
+
+def ends_in_order(tmp_path: Path, closed: str, workers: int) -> int:
+    """Start it by a shell that closes something first, stop it once it listens; the exit code."""
+    place = tmp_path / "s"
+    file = config(tmp_path, "http://127.0.0.1:9")
+    command = (
+        f"exec {sys.executable} -m corsproxy run -c {file} --listen unix:{place} --workers {workers} {closed}"
+    )
+    with subprocess.Popen(["sh", "-c", command], stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not is_up(place):
+                assert process.poll() is None, f"it ended with {process.returncode}"
+                assert time.monotonic() < deadline
+                time.sleep(0.01)  # of what happens in other processes nobody sends word
+            process.send_signal(signal.SIGTERM)
+            return process.wait(PATIENCE)
+        finally:
+            process.kill()
+
+
+def is_up(place: Path) -> bool:
+    """True when it has answered, which it does with 502."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(str(place))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: p.test\r\n\r\n")
+            return connection.recv(12) == b"HTTP/1.1 502"
+        except OSError:
+            return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_was_closed_at_the_start_is_nobody_elses_descriptor(
+    tmp_path: Path, closed: str, workers: int
+) -> None:
+    assert ends_in_order(tmp_path, closed, workers) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_too_few_descriptors_for_a_start_are_one_line(tmp_path: Path, workers: int) -> None:
+    file = config(tmp_path, "http://127.0.0.1:9")
+    command = f"ulimit -n 11; exec {sys.executable} -m corsproxy run -c {file} --workers {workers}"
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert json.loads(line)["message"] == "cannot start: too many open files"

@@ -96,6 +96,7 @@ def test_another_failure_of_the_system_is_not_blamed_on_the_output(monkeypatch: 
 
 
 BAD_USE = [
+    (f"run --workers {'9' * 5000}", "9…' is no number of processes: write a number from 1 to 1024, or auto"),
     ("run --workers 0", "'0' is no number of processes: write a number from 1 to 1024, or auto"),
     ("run --workers many", "'many' is no number of processes: write a number from 1 to 1024, or auto"),
     ("healthcheck --admin off", "'off' means that no admin listener answers: there is nobody to ask"),

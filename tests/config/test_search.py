@@ -1,12 +1,13 @@
 """Which file is read, and what is said when there is none."""
 
+import errno
 import io
 from pathlib import Path
 
 import pytest
 
 from corsproxy.config import search
-from corsproxy.config.search import ConfigUnreadableError, read_config
+from corsproxy.config.search import ConfigUnreadableError, find_config, read_config
 from corsproxy.config.yaml import MAX_BYTES
 
 
@@ -31,6 +32,18 @@ def test_the_option_wins(tmp_path: Path) -> None:
 def test_an_empty_variable_names_no_file(tmp_path: Path) -> None:
     (tmp_path / "corsproxy.yaml").write_text("here")
     assert read_config(None, {"CORSPROXY_CONFIG": ""}) == ("corsproxy.yaml", "here")
+
+
+def test_a_usual_place_that_may_not_be_looked_at_is_named_by_who_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not passed over, as if nobody had put a file there; and root, who runs tests, may look everywhere."""
+
+    def refuse(self: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert find_config(None, {}) == "corsproxy.yaml"
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
