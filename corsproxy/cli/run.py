@@ -135,9 +135,9 @@ def run(
     except ConfigUnreadableError as error:
         click.echo(f"corsproxy: {error}", err=True)
         ctx.exit(EX_CONFIG)
-    for problem in loaded.problems:
-        click.echo(problem.as_text(), err=True)
     if loaded.table is None:
+        for problem in loaded.problems:
+            click.echo(problem.as_text(), err=True)
         click.echo(summary(source.file, None, list(loaded.problems)), err=True)
         ctx.exit(EX_CONFIG)
     ctx.exit(serve(source, loaded, _inspector(loaded, source)))

@@ -74,6 +74,8 @@ def serve(source: Source, loaded: Loaded, onlooker: Onlooker | None = None) -> i
     raise_descriptor_limit()
     out = LineWriter(sys.stderr, shared=many)
     set_up_logging(table.log, out)
+    for problem in loaded.problems:  # warnings, or it would have no table
+        _log.warning("%s", problem.as_text())
     if objection := tracing_objection(source.env):
         _log.warning("%s", objection)
     if many and onlooker is not None:

@@ -281,13 +281,11 @@ def test_healthcheck_imports_nothing_heavy() -> None:
     assert not imported & {"aiohttp", "asyncio", "pydantic", "yaml", "ssl", "uvloop", "httptools"}
 
 
-def ends_in_order(tmp_path: Path, closed: str, workers: int) -> int:
-    """Start it by a shell that closes something first, stop it once it listens; the exit code."""
+def starts_and_ends(tmp_path: Path, file: str, redirected: str, workers: int) -> int:
+    """Start it by a shell that redirects something first, stop it once it listens; the exit code."""
     place = tmp_path / "s"
-    file = config(tmp_path, "http://127.0.0.1:9")
-    command = (
-        f"exec {sys.executable} -m corsproxy run -c {file} --listen unix:{place} --workers {workers} {closed}"
-    )
+    proxy = f"{sys.executable} -m corsproxy run -c {file} --listen unix:{place} --workers {workers}"
+    command = f"exec {proxy} {redirected}"
     with subprocess.Popen(["sh", "-c", command], stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + PATIENCE
@@ -318,7 +316,8 @@ def is_up(place: Path) -> bool:
 def test_what_was_closed_at_the_start_is_nobody_elses_descriptor(
     tmp_path: Path, closed: str, workers: int
 ) -> None:
-    assert ends_in_order(tmp_path, closed, workers) == 0
+    file = config(tmp_path, "http://127.0.0.1:9")
+    assert starts_and_ends(tmp_path, file, closed, workers) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -331,3 +330,21 @@ def test_too_few_descriptors_for_a_start_are_one_line(tmp_path: Path, workers: i
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert json.loads(line)["message"] == "cannot start: too many open files"
+
+
+def with_a_warning(tmp_path: Path) -> str:
+    file = Path(config(tmp_path, "http://127.0.0.1:9"))
+    file.write_text("upstreams: {spare: {endpoints: ['http://127.0.0.1:9']}}\n" + file.read_text())
+    return str(file)
+
+
+def test_a_warning_is_a_line_of_the_log(tmp_path: Path) -> None:
+    file = with_a_warning(tmp_path)
+    with running("-c", file) as proxy:
+        assert proxy.message("spare").startswith(f"{file}:1:13: warning: upstreams.spare: ")
+        proxy.port()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_warning_for_a_full_disk_is_no_reason_not_to_start(tmp_path: Path, workers: int) -> None:
+    assert starts_and_ends(tmp_path, with_a_warning(tmp_path), "2>/dev/full", workers) == 0
