@@ -32,6 +32,7 @@ __all__ = ["Supervisor", "worker_count"]
 _log = logging.getLogger(__name__)
 
 _START_SECONDS = 30.0
+_STARTS_PER_CORE = 2  # at a time: one computes while another one reads
 _LOAD_SECONDS = 30.0
 _SILENT_SECONDS = 5.0  # while it is to load: its event loop stands still, and all others wait for it
 _POLL_SECONDS = 1.0
@@ -45,8 +46,10 @@ _DRAIN: Message = {"ask": "drain", "id": _NO_ID}
 
 def worker_count(table: Table) -> int:
     """How many processes serve: as written, or one for each core that this process may use."""
-    if table.workers:
-        return table.workers
+    return table.workers or _cores()
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -99,12 +102,12 @@ class Supervisor(ConfiguredPlane):
         self._inode = inode_of(address)
         self.addresses = [address_of(sock) for sock in shares[0]]
         self._workers = [Worker(number, socks) for number, socks in enumerate(shares, 1)]
-        started = await asyncio.gather(*map(self._start, self._workers), return_exceptions=True)
-        for failed in started:
-            if isinstance(failed, WorkerError | ChannelClosedError | TimeoutError):
-                raise StartError(str(failed) or "a worker did not start") from failed
-            if isinstance(failed, BaseException):
-                raise failed
+        # Each has so long to start; a hundred at once would take the cores from each other for longer.
+        turns = asyncio.Semaphore(_STARTS_PER_CORE * _cores())
+        failed: list[str] = []
+        await asyncio.gather(*(self._start_in_turn(worker, turns, failed) for worker in self._workers))
+        if failed:
+            raise StartError(failed[0])
         for worker in self._workers:
             self._spawn(self._keep_alive(worker))
         self._spawn(self._poll())
@@ -117,8 +120,31 @@ class Supervisor(ConfiguredPlane):
 
     # One worker
 
+    async def _start_in_turn(self, worker: Worker, turns: asyncio.Semaphore, failed: list[str]) -> None:
+        """Start the first process of a worker, unless another one has failed already."""
+        async with turns:
+            if not failed and (why := await self._try_to_start(worker)):
+                failed.append(f"worker {worker.number} did not start: {why}")
+
+    async def _try_to_start(self, worker: Worker) -> str:
+        """Start a process; why it does not serve, "" = it does."""
+        try:
+            await self._start(worker)
+        except WorkerError as error:
+            why = str(error)
+        except ChannelClosedError:
+            return f"it ended {_how(await self._wait_or_kill(worker))}"
+        except TimeoutError:
+            why = "it gave no answer"
+        except OSError as error:
+            why = reason_of(error)
+        else:
+            return ""
+        _kill(worker)
+        return why
+
     async def _start(self, worker: Worker) -> None:
-        """Start a process. Raises WorkerError, ChannelClosedError and TimeoutError."""
+        """Start a process. Raises WorkerError, ChannelClosedError, TimeoutError and OSError."""
         descriptors = [sock.fileno() for sock in worker.socks]
         worker.process, ours = await _begin(descriptors)
         channel = Channel(_answer_nothing, self._hear)
@@ -169,11 +195,8 @@ class Supervisor(ConfiguredPlane):
         if self._stopping:
             return
         self._restarts += 1
-        try:
-            await self._start(worker)
-        except (WorkerError, ChannelClosedError, TimeoutError, OSError) as error:
-            _log.error("worker %d did not start: %s", worker.number, error or "it gave no answer")
-            _kill(worker)
+        if why := await self._try_to_start(worker):
+            _log.error("worker %d did not start: %s", worker.number, why)
         else:
             _log.info("worker %d serves again", worker.number)
 
@@ -190,6 +213,14 @@ class Supervisor(ConfiguredPlane):
 
     async def _wait(self, worker: Worker) -> int:
         return await worker.process.wait() if worker.process is not None else 1
+
+    async def _wait_or_kill(self, worker: Worker) -> int:
+        """How the process ended, which must be about to."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                return await self._wait(worker)
+        _kill(worker)
+        return await self._wait(worker)
 
     def _retire(self, worker: Worker) -> None:
         """Keep what the process had counted: no total may fall because a worker died."""

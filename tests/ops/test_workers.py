@@ -20,6 +20,7 @@ from corsproxy.config.table import Address
 from corsproxy.ops import shares
 from corsproxy.ops import supervisor as supervisor_module
 from corsproxy.ops.configuration import Source, load_source
+from corsproxy.ops.server import StartError
 from corsproxy.ops.snapshot import Readings
 from corsproxy.ops.supervisor import Supervisor
 from corsproxy.ops.writer import LineWriter
@@ -471,7 +472,7 @@ async def test_nor_when_they_wait_for_a_reader_who_is_slow() -> None:
 async def supervisor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Supervisor, File]]:
-    short = {"_HUNG_SECONDS": 1.0, "_LOAD_SECONDS": 0.5, "_SILENT_SECONDS": 0.3, "_POLL_SECONDS": 0.1}
+    short = {"_HUNG_SECONDS": 1.0, "_LOAD_SECONDS": 0.5, "_SILENT_SECONDS": 2.0, "_POLL_SECONDS": 0.1}
     for name, seconds in short.items():
         monkeypatch.setattr(supervisor_module, name, seconds)
     async with upstream(answers(ok())) as legacy:
@@ -507,6 +508,48 @@ async def test_a_worker_that_hangs_is_replaced(
         says = [record.getMessage() for record in caplog.records]
         assert "worker 1 gives no answer; it is ended" in says
         assert "worker 1 ended by SIGKILL; another starts now" in says
+
+
+async def test_few_start_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "_STARTS_PER_CORE", 1)
+    monkeypatch.setattr(supervisor_module, "_cores", lambda: 2)
+    file = File(tmp_path, 9)
+    file.write(workers=5)
+    source = Source(str(file.path), os.environ)
+    plane = Supervisor(source, load_source(source), LineWriter(sys.stderr))
+    under_way, most, started = 0, 0, 0
+
+    async def start(_worker: object) -> str:
+        nonlocal under_way, most, started
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        under_way -= 1
+        started += 1
+        return "as this test wants it" if started == 4 else ""
+
+    monkeypatch.setattr(plane, "_try_to_start", start)
+    with pytest.raises(StartError, match="worker 4 did not start: as this test wants it"):
+        await plane.start()
+    assert (most, started) == (2, 4)  # what has failed begins no more
+    await plane.stop()
+
+
+async def test_a_worker_that_is_killed_while_it_starts_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = supervisor_module._begin
+
+    async def begin_and_kill(descriptors: list[int]) -> tuple[asyncio.subprocess.Process, socket.socket]:
+        process, ours = await begin(descriptors)
+        process.kill()
+        return process, ours
+
+    monkeypatch.setattr(supervisor_module, "_begin", begin_and_kill)
+    with pytest.raises(StartError, match=r"worker \d did not start: it ended by SIGKILL"):
+        async with supervisor(tmp_path, monkeypatch):
+            pass
 
 
 ENDS = [(3, "with exit code 3"), (-9, "by SIGKILL"), (-40, "by signal 40")]
