@@ -32,7 +32,10 @@ def expose(snapshot: Snapshot, state: State, accept: str = "") -> tuple[bytes, s
     """The body of an answer to a scrape, and its media type. accept: the Accept field."""
     registry = CollectorRegistry()
     registry.register(_Once([*_histograms(snapshot), *_numbers(snapshot, state)]))
-    encode, media_type = choose_encoder(accept)
+    try:
+        encode, media_type = choose_encoder(accept)
+    except (ValueError, TypeError):  # a version that is no number: prometheus-client does not look
+        encode, media_type = choose_encoder("")
     return encode(registry), media_type
 
 

@@ -238,6 +238,9 @@ async def test_metrics() -> None:
         assert EVIL.decode() not in answer.text
         newer = await front.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
         assert newer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        for accept in ("text/plain;version=abc", "application/openmetrics-text; version=abc", "\xff;q=x"):
+            odd = await front.ask("/metrics", Accept=accept)
+            assert (odd.status, odd.headers["Content-Type"]) == (200, answer.headers["Content-Type"])
 
 
 async def test_refused_origins() -> None:
