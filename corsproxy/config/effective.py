@@ -6,18 +6,20 @@ Never: checking; `load_table` has found the text free of errors before anybody a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic.fields import FieldInfo
 
+from corsproxy.config.compile import load_table
 from corsproxy.config.findings import Findings
 from corsproxy.config.load import load
 from corsproxy.config.model import Config, HeaderEdits, Limits, Match, Policy, Route, Settings, Timeouts
 from corsproxy.config.presets import expand_preset
 from corsproxy.config.problems import Path
 from corsproxy.config.shape import keys_of
+from corsproxy.config.table import AdminListener, Table
 from corsproxy.config.units import duration_text, parse_duration, size_text
 from corsproxy.config.values import Kind
 from corsproxy.config.words import is_secret_name
@@ -30,18 +32,45 @@ Document = dict[str, Any]
 """A mapping as YAML and JSON write it. Any: values of either are open by nature."""
 
 
-def effective_yaml(text: str, file: str, env: Mapping[str, str]) -> str:
-    """The effective configuration as YAML. The arguments are those of `load_table`."""
-    document = effective(text, file, env)
+def effective_yaml(text: str, file: str, env: Mapping[str, str], serves: Table | None = None) -> str:
+    """The effective configuration as YAML. The arguments are those of `effective`."""
+    document = effective(text, file, env, serves)
     return yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
 
 
-def effective(text: str, file: str, env: Mapping[str, str]) -> Document:
-    """The effective configuration as a document. Raises ValueError for a text that does not load at all."""
+def effective(text: str, file: str, env: Mapping[str, str], serves: Table | None = None) -> Document:
+    """The effective configuration as a document. Raises ValueError for a text that does not load at all.
+
+    text, file, env: as for `load_table`. serves: what came of it, where the command line says something else
+    or a key keeps its old value until the next start.
+    """
     loaded = load(text, file, env)
     if loaded.config is None:
         raise ValueError(f"{file} holds no configuration")
-    return _Writer(loaded.config, loaded.findings).config_block()
+    document = _Writer(loaded.config, loaded.findings).config_block()
+    if serves is not None:
+        _put_what_serves(document, load_table(text, file, env)[0], serves)
+    return document
+
+
+def _put_what_serves(document: Document, written: Table | None, serves: Table) -> None:
+    """Write what serves in place of what does not. written: the table of the text alone; None = it has none,
+    as its own addresses would be a mistake.
+    """
+    if written is None or (written.listen, written.tls) != (serves.listen, serves.tls):
+        address = str(serves.listen)
+        tls = {} if serves.tls is None else {key: path for key, path in asdict(serves.tls).items() if path}
+        document["listen"] = {"address": address, "tls": tls} if tls else address
+    if written is None or written.admin != serves.admin:
+        document["admin"] = "off" if serves.admin is None else _admin_block(serves.admin)
+    if written is None or written.workers != serves.workers:
+        document["workers"] = serves.workers or "auto"
+    document["log"]["format"] = serves.log.format
+
+
+def _admin_block(admin: AdminListener) -> Document:
+    block = {**asdict(admin), "address": str(admin.address), "hosts": list(admin.hosts)}
+    return {**block, "token": MASK} if admin.token else {key: block[key] for key in block if key != "token"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,8 @@ class Pages:
         """The effective configuration, secrets masked; YAML unless JSON is asked for."""
         plane = self._plane
         if _wants_json(request):
-            return web.json_response(effective(plane.text, plane.table.file, os.environ))
-        text = effective_yaml(plane.text, plane.table.file, os.environ)
+            return web.json_response(effective(plane.text, plane.table.file, os.environ, plane.table))
+        text = effective_yaml(plane.text, plane.table.file, os.environ, plane.table)
         return web.Response(text=text, content_type="application/yaml")  # RFC 9512
 
     async def explain(self, request: web.Request) -> web.Response:

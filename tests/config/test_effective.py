@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from corsproxy.config.compile import load_table
 from corsproxy.config.effective import MASK, effective, effective_yaml
+from corsproxy.config.overrides import Overrides
+from corsproxy.config.table import Address
 
 EXAMPLE = (Path(__file__).parents[2] / "config.example.yaml").read_text(encoding="utf-8")
 
@@ -95,3 +97,53 @@ def test_durations_and_sizes_mean_the_same_written_out(seconds: float, size: int
 def test_a_text_that_does_not_load_has_none() -> None:
     with pytest.raises(ValueError, match="holds no configuration"):
         effective("[", "f", {})
+
+
+WRITTEN = """
+listen: 127.0.0.1:8080
+admin: {address: 127.0.0.1:8081, token: "${TOKEN}"}
+workers: 2
+log: {format: json}
+routes: [{upstream: "http://127.0.0.1:9000", cors: off}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "differs"),
+    [
+        (Overrides(), {}),
+        (Overrides(listen=Address(path="/run/s")), {"listen": "unix:/run/s"}),
+        (Overrides(admin_off=True), {"admin": "off"}),
+        (Overrides(workers=0, log_format="combined"), {"workers": "auto", "log": "combined"}),
+    ],
+    ids=["nothing", "listen", "no admin", "workers and log"],
+)
+def test_what_serves_stands_in_place_of_what_is_written(
+    overrides: Overrides, differs: dict[str, object]
+) -> None:
+    env = {"TOKEN": "abcdefghijklmnop"}
+    table, _ = load_table(WRITTEN, "f", env, overrides)
+    found = effective(WRITTEN, "f", env, table)
+    found["log"] = found["log"]["format"]
+    own = effective(WRITTEN, "f", env)
+    assert found == {**own, "log": own["log"]["format"], **differs}
+
+
+def test_an_admin_listener_that_is_elsewhere_shows_no_token() -> None:
+    overrides = Overrides(admin=Address("127.0.0.1", 1))
+    table, _ = load_table(SECRETS, "f", ENV, overrides)
+    assert effective(SECRETS, "f", ENV, table)["admin"] == {
+        "address": "127.0.0.1:1",
+        "token": MASK,
+        "inspector": False,
+        "ready_needs_upstream": False,
+        "hosts": [],
+    }
+    assert "abcdefghijklmnop" not in effective_yaml(SECRETS, "f", ENV, table)
+
+
+def test_addresses_that_would_be_a_mistake_in_the_file_are_not_shown() -> None:
+    text = WRITTEN.replace("9000", "8080")
+    overrides = Overrides(listen=Address("127.0.0.1", 1))
+    table, _ = load_table(text, "f", {"TOKEN": "abcdefghijklmnop"}, overrides)
+    assert effective(text, "f", {"TOKEN": "abcdefghijklmnop"}, table)["listen"] == "127.0.0.1:1"
