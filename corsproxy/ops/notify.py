@@ -81,7 +81,9 @@ class Notifier:
                 manager.sendto("\n".join(lines).encode(), address)
         except OSError as error:
             if not self._failed:
-                _log.warning("the service manager cannot be told (%s): %s", self._address, error.strerror)
+                _log.warning(
+                    "the service manager cannot be told (%s): %s", self._address, error.strerror or error
+                )
             self._failed = True
         else:
             self._failed = False

@@ -147,6 +147,11 @@ def test_a_manager_that_does_not_read_holds_up_nobody(
     assert "temporarily unavailable" in caplog.text
 
 
+def test_an_address_that_is_too_long_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Notifier(str(tmp_path / ("x" * 200))).ready()
+    assert caplog.records[0].getMessage().endswith(": AF_UNIX path too long")
+
+
 def test_an_address_that_is_no_unix_socket_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     Notifier.from_env({"NOTIFY_SOCKET": "vsock:2:1234"}).ready()
     assert "vsock:2:1234" in caplog.text
