@@ -120,9 +120,12 @@ def remove_stale_socket(path: Path) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
             return
+        except BlockingIOError:  # its owner lives, and has no room for one more: no waiting for that
+            pass
     raise OSError(errno.EADDRINUSE, "")  # asyncio would take it from under its owner

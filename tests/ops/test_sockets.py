@@ -1,9 +1,10 @@
 """Listening sockets: who may have an address, and what is left behind."""
 
+import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -147,13 +148,32 @@ def test_a_stale_one_makes_way(tmp_path: Path, held: ExitStack) -> None:
     listen(place, held)
 
 
-@pytest.mark.parametrize("live", [True, False], ids=["a live one", "a file"])
-def test_what_is_another_ones_stays(live: bool, tmp_path: Path, held: ExitStack) -> None:
+def live(path: Path, held: ExitStack) -> None:
+    listen(Address(path=str(path)), held)
+
+
+def busy(path: Path, held: ExitStack) -> None:
+    """Nobody takes who comes, and no more may wait: who connects would wait for that."""
+    sock = held.enter_context(socket.socket(socket.AF_UNIX))
+    sock.bind(str(path))
+    sock.listen(0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            client = held.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            client.connect(str(path))
+
+
+def a_file(path: Path, _held: ExitStack) -> None:
+    path.write_text("mine")
+
+
+@pytest.mark.parametrize("occupy", [live, busy, a_file])
+def test_what_is_another_ones_stays(
+    occupy: Callable[[Path, ExitStack], None], tmp_path: Path, held: ExitStack
+) -> None:
     path = tmp_path / "front.sock"
-    if live:
-        listen(Address(path=str(path)), held)
-    else:
-        path.write_text("mine")
+    occupy(path, held)
     inode = path.stat().st_ino
     with pytest.raises(OSError, check=lambda error: error.errno == errno.EADDRINUSE):
         bind(Address(path=str(path)))
