@@ -57,7 +57,10 @@ class ListenerCertificate:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._tick, seconds)
 
     def _tick(self, seconds: float) -> None:
-        self.refresh()
+        try:
+            self.refresh()
+        except Exception:  # noqa: BLE001 - else no later certificate would ever be taken up
+            _log.exception("internal error; the listener keeps its certificate")
         self.watch(seconds)
 
     def refresh(self) -> None:

@@ -43,6 +43,8 @@ class Prober:
                 return await self._outcome()
         except TimeoutError:
             return f"no answer within {self.check.timeout:g}s"
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next check must come
+            return f"internal error: {error!r}"
 
     async def _outcome(self) -> str:
         answer = _Answer()

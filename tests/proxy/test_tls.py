@@ -399,6 +399,30 @@ async def test_the_files_are_looked_at_until_it_is_closed(files: Files, authorit
     assert certificate._timer is None
 
 
+async def test_a_look_that_fails_is_followed_by_others(
+    files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = asyncio.Event()
+
+    class Broken(ListenerCertificate):
+        looks = 0
+
+        def refresh(self) -> None:
+            self.looks += 1
+            if self.looks == 1:
+                raise ZeroDivisionError("ours")
+            again.set()
+
+    certificate = Broken(listen_tls(files))
+    certificate.watch(0.001)
+    async with asyncio.timeout(PATIENCE):
+        await again.wait()
+    certificate.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "internal error; the listener keeps its certificate"
+    ]
+
+
 def test_a_certificate_that_cannot_be_used_ends_the_start_with_one_line(
     files: Files, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

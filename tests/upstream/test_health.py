@@ -8,7 +8,7 @@ import pytest
 from corsproxy.config.table import Endpoint, HealthCheck, Upstream, UpstreamTls
 from corsproxy.upstream.cluster import Change, Cluster, Clusters, Notice
 from corsproxy.upstream.health import Prober, watch
-from corsproxy.upstream.resolve import Resolver
+from corsproxy.upstream.resolve import AddrInfo, Resolver
 from corsproxy.upstream.tls import client_tls
 from tests.certificates import Files, server_context, tls_upstream
 from tests.wire import PATIENCE, Behaviour, Wire, answers, ok, upstream
@@ -101,6 +101,15 @@ async def test_each_check_is_a_connection_of_its_own_at_the_interval() -> None:
             await third.wait()
         task.cancel()
         assert (heard, pauses, legacy.connections) == ([""] * 3, [0.01] * 3, 3)
+
+
+async def test_a_mistake_of_ours_is_an_outcome_and_the_next_check_comes() -> None:
+    async def resolve(_host: str, _port: int) -> list[AddrInfo]:
+        raise RuntimeError("ours")
+
+    endpoint = Endpoint("http", "api.test", 1)
+    broken = Prober(endpoint, CHECK, b"health.test", Resolver(resolve), None)
+    assert await broken.ask() == "internal error: RuntimeError('ours')"
 
 
 class Notices:
