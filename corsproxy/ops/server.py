@@ -15,6 +15,7 @@ from typing import Any
 from corsproxy.config.table import Address, Table, Upstream
 from corsproxy.ops.certificates import ListenerCertificate
 from corsproxy.ops.descriptors import fit_to_descriptors
+from corsproxy.ops.lookup import look_up
 from corsproxy.ops.snapshot import Readings
 from corsproxy.ops.sockets import BACKLOG, address_of, bind, inode_of, reason_of, remove_own_socket
 from corsproxy.ops.usage import read_usage
@@ -70,7 +71,7 @@ class Server:
         self._socks = socks
         self._captures = captures
         self._trace = trace
-        self._resolver = Resolver()
+        self._resolver = Resolver(look_up)
         self._clusters = Clusters(self._resolver, _log_notice)
         self._loads: dict[str, Load] = {}
         self.cookies = CookieMemory()  # names alone; it outlives tables
@@ -246,7 +247,7 @@ async def unresolved_hosts(table: Table) -> list[str]:
 async def _resolves(host: str) -> bool:
     try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
-            await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            await look_up(host, 0)
     except (OSError, UnicodeError):
         return False
     return True
