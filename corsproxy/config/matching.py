@@ -22,6 +22,7 @@ from corsproxy.http.paths import canonical_path, normalised_path
 __all__ = ["compile_match", "compile_strip_prefix", "is_under", "parse_path", "parse_path_regex"]
 
 _LONGEST_REGEX = 1024
+_PATH_CHAIN = 1  # a path may be as long as a head: its square would be seconds, for everybody
 _ANY_BYTE = frozenset(range(256))  # a client may put any of them into a path
 # What a request's path may hold, unencoded (RFC 3986 §3.3).
 _PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*")
@@ -133,7 +134,7 @@ def parse_path_regex(text: str) -> re.Pattern[bytes] | Mistake:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about spellings that a later Python may read otherwise
             compiled = re.compile(text.encode("ascii"))
-            danger = find_backtracking(parse_tree(text.encode("ascii"), _ANY_BYTE))
+            danger = find_backtracking(parse_tree(text.encode("ascii"), _ANY_BYTE), _PATH_CHAIN)
     except re.error as error:
         return Mistake(
             "bad-regex", f"{quoted(text)} is no regular expression: {error}", "see the `re` module of Python"

@@ -15,7 +15,7 @@ from corsproxy.config.problems import Path
 from corsproxy.config.table import Endpoint, Rewriting, Upstream
 from corsproxy.config.words import is_secret_name, quoted
 from corsproxy.http.cookies import CookieRules
-from corsproxy.http.edits import HeaderEdits
+from corsproxy.http.edits import HeaderEdits, name_key
 from corsproxy.http.fields import HOP_BY_HOP, is_field_value, is_token
 from corsproxy.http.own_cookies import ForwardedCookies
 from corsproxy.http.redirects import RedirectMap, without_default_port
@@ -164,7 +164,7 @@ def _wire_value(text: str) -> bytes | None:
 
 
 def _key(name: str) -> bytes:
-    return name.lower().encode("ascii", "replace")
+    return name_key(name.encode("ascii", "replace"))
 
 
 def _redirects(upstream: Upstream, base_path: bytes, prefix: bytes) -> RedirectMap:

@@ -51,8 +51,11 @@ class _Part:
 _NOTHING = _Part(frozenset(), frozenset(), empty=True)
 
 
-def find_backtracking(tree: Node) -> str | None:
-    """Why matching could take long, completing "it ..."; None when the square of the length bounds it."""
+def find_backtracking(tree: Node, chain: int = MAX_CHAIN) -> str | None:
+    """Why matching could take long, completing "it ..."; None when a power of the length bounds it.
+
+    chain: that power. Origins are short; for what may be long, 1.
+    """
     automaton = _Automaton()
     _build(automaton, tree)
     if len(automaton.chars) > MAX_POSITIONS:
@@ -68,10 +71,9 @@ def find_backtracking(tree: Node) -> str | None:
         return f"repeats a group of more than {MAX_LOOP} characters"
     if any(_is_ambiguous(automaton, loop) for loop in set(loops.values())):
         return "repeats alternatives that overlap, so one text can be read in very many ways"
-    if _longest_chain(automaton, loops) > MAX_CHAIN:
-        return (
-            f"has more than {MAX_CHAIN} open repeats of the same characters with nothing certain between them"
-        )
+    if _longest_chain(automaton, loops) > chain:
+        repeats = "one open repeat" if chain == 1 else f"{chain} open repeats"
+        return f"has more than {repeats} of the same characters with nothing certain between them"
     return None
 
 

@@ -6,7 +6,7 @@ Never: routes, decoding to text, guessing what a particular upstream does.
 
 import re
 
-__all__ = ["canonical_path", "normalised_path", "split_target", "strip_prefix"]
+__all__ = ["canonical_path", "climbs", "normalised_path", "split_target", "strip_prefix"]
 
 # Nearly every path is free of these, and then it is its own canonical and normalised form.
 _NEEDS_CARE = re.compile(rb"[%\\;]|//|/\.")
@@ -31,11 +31,14 @@ def canonical_path(path: bytes) -> bytes:
     return _ENCODED.sub(_decode_unreserved, path)
 
 
-def normalised_path(path: bytes) -> bytes:
+def normalised_path(path: bytes, *, keeps_parameters: bool = False) -> bytes:
     r"""The path as the most obliging upstream could read it.
 
     "%2f", "\" and "%5c" are "/", doubled slashes are one, dot segments ("%2e" too) are resolved
-    (RFC 3986 §5.2.4). It is compared, never forwarded.
+    (RFC 3986 §5.2.4), and what follows ";" in a segment is no part of its name, as servlet containers have
+    it. It is compared, never forwarded.
+
+    keeps_parameters: leave what follows ";", except of dot segments.
     """
     if _NEEDS_CARE.search(path) is None:
         return path
@@ -47,10 +50,26 @@ def normalised_path(path: bytes) -> bytes:
         if name == b"..":
             if kept:
                 kept.pop()
-        elif segment and name != b".":
-            kept.append(segment)
+        elif name != b"." and (shown := segment if keeps_parameters else name):
+            kept.append(shown)
     is_folder = not segments or not segments[-1] or segments[-1].split(b";", 1)[0] in {b".", b".."}
     return b"/" + b"/".join(kept) + (b"/" if is_folder and kept else b"")
+
+
+def climbs(path: bytes) -> bool:
+    """True when dot segments lead above the root of this path, however they are spelled."""
+    if _NEEDS_CARE.search(path) is None:
+        return False
+    depth = 0
+    for segment in _SLASHES.sub(b"/", canonical_path(path)).split(b"/"):
+        name = segment.split(b";", 1)[0]
+        if name == b"..":
+            depth -= 1
+        elif name and name != b".":
+            depth += 1
+        if depth < 0:
+            return True
+    return False
 
 
 def strip_prefix(path: bytes, prefix: bytes) -> bytes:
@@ -67,15 +86,14 @@ def strip_prefix(path: bytes, prefix: bytes) -> bytes:
 
 def _end_of_encoded(path: bytes, prefix: bytes) -> int | None:
     """Where a prefix ends in a raw path that may percent-encode it; None when it does not stand there."""
-    at = 0
-    for byte in prefix:
-        encoded = _ENCODED.match(path, at)
-        if encoded is not None and int(encoded[1], 16) == byte and byte in _UNRESERVED:
-            at += 3
-        elif path[at : at + 1] == bytes((byte,)):
-            at += 1
-        else:
+    at = done = 0
+    while done < len(prefix):
+        piece = path[at : at + 3] if _ENCODED.match(path, at) else path[at : at + 1]
+        plain = canonical_path(piece)
+        if not plain or not prefix.startswith(plain, done):
             return None
+        at += len(piece)
+        done += len(plain)
     return at
 
 

@@ -268,11 +268,18 @@ def _role_of(name: bytes) -> int:
         role = _DROP
     elif is_forwarding_field(lower):
         role = _FORWARDING
+    elif b"_" in lower and _has_meaning(lower.replace(b"_", b"-")):
+        role = _DROP  # to CGI and its heirs both spellings are one name (RFC 3875 §4.1.18)
     if len(name) <= 64:
         if len(_SEEN) >= _SEEN_LIMIT:  # names come from clients
             _SEEN.clear()
         _SEEN[name] = role
     return role
+
+
+def _has_meaning(lower: bytes) -> bool:
+    """True for a name that is read, dropped or made here: no other spelling of it may get past."""
+    return lower in _ROLE_OF or lower in HOP_BY_HOP or is_forwarding_field(lower)
 
 
 def _note(request: Request, role: int, name: bytes, value: bytes) -> Fault | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from corsproxy.config.table import Match, Route
 from corsproxy.http.faults import AMBIGUOUS_PATH, HOST_UNKNOWN, NO_ROUTE, Fault
-from corsproxy.http.paths import canonical_path, normalised_path
+from corsproxy.http.paths import canonical_path, climbs, normalised_path, strip_prefix
 
 __all__ = ["Router", "host_name"]
 
@@ -45,6 +45,8 @@ class Router:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
         self._by_host: dict[bytes, _Index] = {}
+        # A file that tells paths apart by what follows ";" is for an upstream that does.
+        self._knows_parameters = any(b";" in _pattern(route.match) for route in self._routes)
         self._memo: dict[tuple[bytes, bytes], tuple[tuple[Route, ...], tuple[Route, ...] | None]] = {}
         for route in self._routes:
             for host in route.match.hosts or (b"",):
@@ -70,7 +72,9 @@ class Router:
                 self._memo[key] = found
         candidates, as_normalised = found
         route = _first(candidates, method, fields)
-        if as_normalised is not None and _first(as_normalised, method, fields) is not route:
+        if as_normalised is not None and (
+            _first(as_normalised, method, fields) is not route or _leaves_its_base(route, path)
+        ):
             return AMBIGUOUS_PATH
         if route is None:
             return NO_ROUTE if self._knows(host) else HOST_UNKNOWN
@@ -85,7 +89,7 @@ class Router:
         name = host_name(host)
         canonical = canonical_path(path)
         candidates = self._candidates(name, canonical)
-        normalised = normalised_path(path)
+        normalised = normalised_path(path, keeps_parameters=self._knows_parameters)
         return candidates, None if normalised == canonical else self._candidates(name, normalised)
 
     def _candidates(self, host: bytes, path: bytes) -> tuple[Route, ...]:
@@ -147,6 +151,19 @@ def _enter(index: _Index, route: Route) -> None:
             if segment:  # "/" and a trailing slash add no segment of their own
                 node = node.children.setdefault(segment, _Node())
         node.routes.append(route.index)
+
+
+def _pattern(match: Match) -> bytes:
+    if match.path_regex is not None:
+        return match.path_regex.pattern
+    return match.path if match.path_exact is None else match.path_exact
+
+
+def _leaves_its_base(route: Route | None, path: bytes) -> bool:
+    """True when dot segments would lead out of what stands before the path at the upstream."""
+    if route is None or not (route.base_path or route.strip_prefix):
+        return False
+    return climbs(strip_prefix(path, route.strip_prefix) if route.strip_prefix else path)
 
 
 def _first(

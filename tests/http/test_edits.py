@@ -45,6 +45,12 @@ CASES = [
         HeaderEdits(remove=frozenset({b"x-env"})),
         [b"Accept: */*", b"Cookie: a=1", b"X-Debug: 1"],
     ),
+    Case(
+        "another spelling that a CGI takes for the same name goes with it",
+        [b"X_Env: 1", b"X-env: 2"],
+        HeaderEdits(set=((b"X-Env", b"prod"),)),
+        [b"X-Env: prod"],
+    ),
     Case("removing what is not there", [b"A: 1"], HeaderEdits(remove=frozenset({b"b"})), [b"A: 1"]),
     Case(
         "a name that begins like another is another",

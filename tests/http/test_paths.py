@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corsproxy.http.paths import canonical_path, normalised_path, split_target, strip_prefix
+from corsproxy.http.paths import canonical_path, climbs, normalised_path, split_target, strip_prefix
 
 
 class Split(NamedTuple):
@@ -69,8 +69,33 @@ READINGS = [
     Reading("three dots are a name", b"/a/.../b", b"/a/.../b", b"/a/.../b"),
     Reading("a hidden file is a name", b"/.well-known/x", b"/.well-known/x", b"/.well-known/x"),
     Reading("dots inside a name are its own", b"/a..b/c.d", b"/a..b/c.d", b"/a..b/c.d"),
-    Reading("a parameter on a name stays", b"/a;v=1/b", b"/a;v=1/b", b"/a;v=1/b"),
+    Reading("a parameter is no part of a name", b"/a;v=1/b", b"/a;v=1/b", b"/a/b"),
+    Reading("nothing but a parameter is no name", b"/a/;v=1/b", b"/a/;v=1/b", b"/a/b"),
 ]
+
+
+def test_parameters_are_kept_where_they_matter() -> None:
+    assert normalised_path(b"/x/..;y/a;v=1/b", keeps_parameters=True) == b"/a;v=1/b"
+
+
+@pytest.mark.parametrize(
+    ("path", "does"),
+    [
+        (b"/../admin", True),
+        (b"/a/../../admin", True),
+        (b"/%2e%2e/admin", True),
+        (b"/..%2fadmin", True),
+        (b"/..;x/admin", True),
+        (b"/..\\admin", True),
+        (b"/a/./..//../x", True),
+        (b"/a/../b", False),
+        (b"/a/..", False),
+        (b"/..a/b", False),
+        (b"/plain", False),
+    ],
+)
+def test_which_paths_climb_above_their_root(path: bytes, does: bool) -> None:
+    assert climbs(path) is does
 
 
 @pytest.mark.parametrize("case", READINGS, ids=lambda case: case.says)
@@ -150,6 +175,9 @@ STRIPS = [
     Strip("a path shorter than the prefix", b"/ap", b"/api", b"/ap"),
     Strip("reserved characters stay encoded", b"/a%2Fb/x", b"/a/b", b"/a%2Fb/x"),
     Strip("two segments", b"/a/b/c", b"/a/b", b"/c"),
+    Strip("an encoding in small letters", b"/caf%c3%a9/x", b"/caf%C3%A9", b"/x"),
+    Strip("another encoding", b"/caf%C3%A8/x", b"/caf%C3%A9", b"/caf%C3%A8/x"),
+    Strip("half an encoding", b"/caf%C3", b"/caf%C3%A9", b"/caf%C3"),
 ]
 
 

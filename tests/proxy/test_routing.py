@@ -34,6 +34,7 @@ class Ask(NamedTuple):
 API, ADMIN, ALL = Match(path=b"/api"), Match(path=b"/admin"), Match()
 EXACT = Match(path_exact=b"/health")
 REGEX = Match(path_regex=re.compile(rb"/v\d+/.*"))
+MATRIX = Match(path_exact=b"/admin;x=1")
 INNER = Match(hosts=(b"inner.test",))
 WILD = Match(hosts=(b"*.example.com",))
 GETS = Match(methods=frozenset({b"GET"}))
@@ -146,6 +147,9 @@ AMBIGUOUS = [
         1,
     ),
     Ask("trap 37: the same route either way is no matter", (ALL,), b"/a/../b", 0),
+    Ask("trap 37: a parameter on a name", (ADMIN, ALL), b"/admin;x=1/users", AMBIGUOUS_PATH),
+    Ask("a parameter that leads nowhere else", (ADMIN, ALL), b"/users;x=1", 1),
+    Ask("parameters that the file itself tells apart", (MATRIX, ADMIN, ALL), b"/admin;x=1", 0),
     Ask("trap 37: dots that stay inside the route", (API,), b"/api/x/../y", 0),
     Ask("trap 37: nothing either way", (API,), b"/x/../y", None),
     Ask("an encoded slash that leads nowhere else", (API,), b"/api/a%2Fb", 0),
@@ -163,6 +167,28 @@ def test_which_route(case: Ask) -> None:
     )
     for _ in range(2):  # found, and remembered
         assert router.match(case.method, case.host, case.path, case.fields) is expected
+
+
+@pytest.mark.parametrize(
+    ("base", "strip", "path", "is_ambiguous"),
+    [
+        (b"/public", b"", b"/../admin", True),
+        (b"/public", b"", b"/%2e%2e/admin", True),
+        (b"/public", b"", b"/..;/admin", True),
+        (b"/public", b"", b"/a/../b", False),
+        (b"", b"/api", b"/api/../api/secret", True),
+        (b"/v1", b"/api", b"/api/..%2f../api/x", True),
+        (b"/v1", b"/api", b"/api/a/../x", False),
+        (b"", b"", b"/../x", False),
+    ],
+)
+def test_no_path_leads_out_of_what_stands_before_it_at_the_upstream(
+    base: bytes, strip: bytes, path: bytes, is_ambiguous: bool
+) -> None:
+    match = Match(path=strip or b"/")
+    (one,) = (route(1, match=match, base_path=base, strip_prefix=strip),)
+    found = Router([one]).match(b"GET", b"proxy.test", path, [])
+    assert found is (AMBIGUOUS_PATH if is_ambiguous else one)
 
 
 @pytest.mark.parametrize(
