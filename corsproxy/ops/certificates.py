@@ -7,6 +7,7 @@ Never: what is wrong with a file (config.certificates), TLS towards upstreams.
 """
 
 import asyncio
+import gc
 import logging
 import ssl
 import time
@@ -21,6 +22,7 @@ __all__ = ["Handshakes", "ListenerCertificate"]
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
+_COLLECT_SECONDS = 1.0  # it takes some milliseconds
 _SILENT_SECONDS = 60.0  # between two lines on the same objection: anybody can fail, and often
 
 _ADVICE = {
@@ -98,16 +100,26 @@ class Handshakes:
     def __init__(self) -> None:
         self.has_room: Callable[[int], bool] = lambda _: True  # for so many more connections
         self._under_way = 0
+        self._collects_at = 0.0  # not before
         self._silent_until: dict[str, float] = {}  # by objection: OpenSSL has some hundreds
         self._left_out: dict[str, int] = {}
 
     def begin(self) -> None:
         """A client wants one. Raises SSLError when there are too many: each holds a descriptor."""
         if not self.has_room(self._under_way + 1):
+            self._count_anew()
+        if not self.has_room(self._under_way + 1):
             error = ssl.SSLError(ssl.SSL_ERROR_SSL, "too many connections")
             error.reason = "TOO_MANY_CONNECTIONS"
             raise error
         self._under_way += 1
+
+    def _count_anew(self) -> None:
+        """Those that a client broke off may wait for the collector of garbage, by the way of asyncio."""
+        now = time.monotonic()
+        if now >= self._collects_at:
+            self._collects_at = now + _COLLECT_SECONDS
+            gc.collect()
 
     def end(self) -> None:
         """One is over, however."""

@@ -6,6 +6,7 @@ Never: one connection's bytes and deadlines (proxy.downstream), listeners (ops.s
 
 import asyncio
 import logging
+import math
 from typing import cast
 
 from aiohttp import web
@@ -35,6 +36,7 @@ class ClientServer(web.Server):
         super().__init__(_never_called, loop=loop)
         self._service = service
         self._draining = False
+        self._stopped = False
         self._accepted = 0
         self.eased = 0  # connections that were told to end by `ease`, since the start
         self.outbox = Outbox(_send_held)  # of responses in full
@@ -50,7 +52,9 @@ class ClientServer(web.Server):
         client = cast(Downstream, handler)
         if not client.is_served_by(self._service):
             client.serve(self._service)
-        if self._draining:
+        if self._stopped:
+            client.cut()  # its handshake took longer than all others were waited for
+        elif self._draining:
             client.retire()
 
     def serve(self, service: Service) -> None:
@@ -92,7 +96,14 @@ class ClientServer(web.Server):
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """Let every connection finish its exchange, and cut those that have not within `timeout` seconds."""
         await turns()  # what was accepted, or received, before the listener closed is on its way here
-        await super().shutdown(timeout)
+        self._draining = True
+        until = self._loop.time() + (math.inf if timeout is None else timeout)
+        asked: set[Downstream] = set()
+        while clients := {cast(Downstream, client) for client in self._connections} - asked:
+            left = None if timeout is None else max(until - self._loop.time(), 0.0)
+            await asyncio.gather(*(client.shutdown(left) for client in clients))
+            asked |= clients  # a TLS handshake may have ended meanwhile, and added another
+        self._stopped = True
 
     def has_room(self, more: int = 0) -> bool:
         """False when there are, with so many more, too many to tell all of them so."""

@@ -7,11 +7,11 @@ Never: other connections (proxy.clients); routes, policies, upstreams: `Service.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import socket
 import struct
-import sys
 from typing import TYPE_CHECKING, cast
 
 from aiohttp.base_protocol import BaseProtocol
@@ -20,9 +20,9 @@ from aiohttp.web_protocol import RequestHandler
 from corsproxy.http.faults import CLIENT_TIMEOUT, Fault
 from corsproxy.http.fields import Fields
 from corsproxy.http.forwarded import client_address, forwarded_lines, trusts
-from corsproxy.proxy.delivery import look_at_delivery
 from corsproxy.proxy.reader import RequestReader
 from corsproxy.proxy.roles import Pump, Service, Work
+from corsproxy.upstream.delivery import Delivery
 
 if TYPE_CHECKING:  # which makes these
     from corsproxy.proxy.clients import ClientServer
@@ -42,6 +42,7 @@ class Downstream(RequestHandler):
 
     __slots__ = (
         "_deadline",
+        "_delivery",
         "_gone",
         "_held",
         "_keeps_alive",
@@ -53,7 +54,6 @@ class Downstream(RequestHandler):
         "_reader",
         "_service",
         "_settings",
-        "_taken",
         "_timer",
         "_timer_at",
         "_upload_paused",
@@ -85,7 +85,7 @@ class Downstream(RequestHandler):
         self._deadline = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._taken = -sys.maxsize  # how far the client had come when it was looked at last
+        self._delivery: Delivery | None = None  # of this exchange's response; None = nobody has looked yet
         self._gone: asyncio.Future[None] | None = None
         self._pump: Pump | None = None
         self.work: Work | None = None
@@ -365,7 +365,11 @@ class Downstream(RequestHandler):
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """`close`, and wait for it; abort when `timeout` seconds are over."""
-        self.close()
+        try:
+            self.close()
+        except Exception:  # noqa: BLE001 - a mistake of ours may cost this connection, and nobody else's end
+            _log.exception("internal error; the connection is closed")
+            self.abandon()
         if self.transport is None:
             return
         self._gone = self._loop.create_future()
@@ -406,6 +410,7 @@ class Downstream(RequestHandler):
         else:
             self._phase = _EXCHANGE
             self._keeps_alive = request.keep_alive and not self.is_surplus
+            self._delivery = None
             if reader.waiting:
                 self._hold_reading()
             self._service.handle(self, request)
@@ -467,14 +472,22 @@ class Downstream(RequestHandler):
 
     def _end_waiting(self, transport: asyncio.Transport) -> None:
         """Nothing more is expected of this client; but one that takes its last response slowly may go on."""
-        is_on_its_way, taken = look_at_delivery(transport)
-        if not is_on_its_way:
-            transport.abort()
-        elif taken > self._taken:
-            self._taken = taken
+        is_on_its_way, is_taken = self._look_at_delivery(transport)
+        if is_taken:
             self.arm(self._settings.timeouts.idle)
-        else:
+        elif is_on_its_way:
             self.cut()
+        else:
+            transport.abort()
+
+    def takes_some(self) -> bool:
+        """True when a response is on its way, and the client has taken some since this was asked last."""
+        return self.transport is not None and self._look_at_delivery(self.transport)[1]
+
+    def _look_at_delivery(self, transport: asyncio.Transport) -> tuple[bool, bool]:
+        if self._delivery is None:
+            self._delivery = Delivery()
+        return self._delivery.look(transport)
 
     # The end
 
@@ -513,4 +526,5 @@ def _reset_on_close(transport: asyncio.Transport) -> None:
     """Let the kernel send a reset: an orderly end would make a body without a length look whole."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError, ValueError):  # it is closed already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -263,12 +263,25 @@ class Forward:
         if self._connection is None:
             self._fail(RESPONSE_TIMEOUT)
         elif self.is_answered:
-            self._fail(CLIENT_TIMEOUT if self.client.is_choked else UPSTREAM_STALLED)
+            if not self.client.is_choked:
+                self._fail(UPSTREAM_STALLED)
+            elif self.client.takes_some():
+                self._arm()
+            else:
+                self._fail(CLIENT_TIMEOUT)
         elif self._awaits_response():
             self._fail(RESPONSE_TIMEOUT)
         else:
-            taking = self._connection.transport.get_write_buffer_size() == 0
-            self._fail(CLIENT_TIMEOUT if taking else UPSTREAM_STALLED)
+            self._on_upload_deadline(self._connection)
+
+    def _on_upload_deadline(self, connection: Connection) -> None:
+        """No piece of the body came for too long, or none could go on."""
+        if connection.transport.get_write_buffer_size() == 0:
+            self._fail(CLIENT_TIMEOUT)
+        elif connection.takes_some():
+            self._arm()
+        else:
+            self._fail(UPSTREAM_STALLED)
 
     # Receiver: what the upstream does
 

@@ -107,6 +107,7 @@ class RequestReader:
             if known is not None:
                 self.waiting = b""
                 self.is_http10 = False
+                self._empty_bytes = 0
                 return known
         end = data.find(END) + len(END)
         if end < len(END):

@@ -11,6 +11,7 @@ from corsproxy.http.faults import TUNNEL_IDLE, Fault
 from corsproxy.http.websocket import GOING_AWAY, FrameEdges
 from corsproxy.proxy.downstream import Downstream
 from corsproxy.upstream.connection import Connection
+from corsproxy.upstream.delivery import Delivery
 
 __all__ = ["Tunnel"]
 
@@ -22,6 +23,7 @@ class Tunnel:
         "_client",
         "_client_ended",
         "_connection",
+        "_delivery",
         "_edges",
         "_ended",
         "_idle",
@@ -48,6 +50,7 @@ class Tunnel:
         """
         self._client = client
         self._connection = connection
+        self._delivery = Delivery()  # to the upstream
         self._idle = idle
         self._ended: Callable[[Tunnel, Fault | None], None] | None = ended
         self._edges = FrameEdges() if websocket else None  # of what the upstream sends
@@ -80,7 +83,8 @@ class Tunnel:
         """The client sends no more; True keeps the other direction open."""
         self._client_ended = True
         transport = self._connection.transport
-        if self._upstream_ended or not transport.can_write_eof():
+        # TLS knows no half: who says goodbye there is gone, and what it sent before goes on to the upstream.
+        if self._upstream_ended or self._client.scheme == b"https" or not transport.can_write_eof():
             self._end(None)
             return False
         transport.write_eof()
@@ -94,7 +98,9 @@ class Tunnel:
         """The process ends soon: the client is told 1001 in the upstream's place, and its answer ends both
         sides in order. Other protocols go on for as long as the process lets them.
         """
-        if self._edges is not None and not self._leaving:
+        if self._upstream_ended:  # nothing more can be said to the client, nor will it answer
+            self._end(None)
+        elif self._edges is not None and not self._leaving:
             self._leaving = True
             if self._edges.at_edge:
                 self._client.write(GOING_AWAY)
@@ -104,8 +110,12 @@ class Tunnel:
         self._connection.resume()
 
     def on_deadline(self) -> None:
-        """Nothing moved for too long."""
-        self._end(TUNNEL_IDLE, abrupt=True)
+        """Nothing came for too long; but what did may be on its way still, to one who takes it slowly."""
+        upstream_takes = self._delivery.look(self._connection.transport)[1]
+        if self._client.takes_some() or upstream_takes:
+            self._client.arm(self._idle)
+        else:
+            self._end(TUNNEL_IDLE, abrupt=True)
 
     def on_request_body(self) -> None:
         """Never called: the request of a switch has no body."""

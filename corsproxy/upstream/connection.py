@@ -15,6 +15,7 @@ import httptools
 
 from corsproxy.http.faults import UPSTREAM_BROKE_OFF, UPSTREAM_PROTOCOL, UPSTREAM_TLS, Fault
 from corsproxy.http.fields import Fields
+from corsproxy.upstream.delivery import Delivery
 from corsproxy.upstream.tls import said_goodbye, tls_objection
 
 __all__ = ["Connection", "Owner", "Receiver", "Switched"]
@@ -101,6 +102,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_check_version",
+        "_delivery",
         "_early",
         "_ended",
         "_head_only",
@@ -142,6 +144,7 @@ class Connection(asyncio.Protocol):
         self._sock: socket.socket | None = None
         self.was_idle = False  # it has been, at least once
         self.is_tls = False
+        self._delivery = Delivery()
         self._ended = False  # the endpoint said that it sends no more
         self.transport: asyncio.Transport
         self.address = ""  # which address of a named host it is; set by the owner
@@ -243,12 +246,25 @@ class Connection(asyncio.Protocol):
         early, self._early = self._early, b""
         return early
 
+    def takes_some(self) -> bool:
+        """True when a request is on its way and the endpoint has taken some since this was asked last."""
+        return self._delivery.look(self.transport)[1]
+
     def close_gently(self) -> None:
         """Close once everything written is sent; nobody is told."""
         self._receiver = self._pump = None
         self.transport.close()
-        # It waits for what is not sent yet, and an upstream that reads nothing would keep it waiting.
-        asyncio.get_running_loop().call_later(_GENTLE_SECONDS, self.transport.abort)
+        self._wait_for_the_end()
+
+    def _wait_for_the_end(self) -> None:
+        """It waits for what is not sent yet, and an upstream that reads nothing would keep it waiting."""
+        asyncio.get_running_loop().call_later(_GENTLE_SECONDS, self._end_waiting)
+
+    def _end_waiting(self) -> None:
+        if self._delivery.look(self.transport)[1]:
+            self._wait_for_the_end()
+        else:
+            self.transport.abort()
 
     def close(self) -> None:
         """Close at once; nobody is told. What was not sent yet is dropped."""

@@ -221,6 +221,35 @@ async def test_a_handshake_that_ends_after_a_reload_is_served_by_the_new_table(f
         assert (await wire.message()).body == b"new"
 
 
+async def test_a_request_behind_a_handshake_that_ends_late_is_waited_for_too(files: Files) -> None:
+    """As long as others are: and its exchange is recorded like any."""
+    held, asked = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def behave(server: Upstream, wire: Wire) -> None:
+        await server.request(wire)
+        asked.release()
+        await held.wait()
+        await wire.send(ok())
+
+    async with upstream(behave) as legacy, proxy(route(legacy.port), tls=listen_tls(files)) as front:
+        first = await dial_tls(front.address, client_context(files))
+        await first.send(get("/"))
+        await asked.acquire()
+        late = await shaking_hands(front)
+        stopping = asyncio.create_task(front.server.stop())
+        await turns()
+        await late.writer.start_tls(client_context(files), server_hostname="localhost")
+        await late.send(get("/"))
+        await asked.acquire()
+        held.set()
+        for wire in (first, late):
+            assert (await wire.message()).status == 200
+            await wire.close()
+        async with asyncio.timeout(PATIENCE):
+            await stopping
+        assert len(front.recorder.exchanges) == 2
+
+
 async def test_a_handshake_that_ends_while_it_drains_has_one_exchange(files: Files) -> None:
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port), tls=listen_tls(files)) as front:
         wire = await shaking_hands(front)
