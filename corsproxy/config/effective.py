@@ -7,6 +7,7 @@ Never: checking; `load_table` has found the text free of errors before anybody a
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Annotated, Any, get_args, get_origin
 
 import yaml
@@ -18,6 +19,7 @@ from corsproxy.config.load import load
 from corsproxy.config.model import Config, HeaderEdits, Limits, Match, Policy, Route, Settings, Timeouts
 from corsproxy.config.presets import expand_preset
 from corsproxy.config.problems import Path
+from corsproxy.config.scalars import resolve, trap_in
 from corsproxy.config.shape import keys_of
 from corsproxy.config.table import AdminListener, Table
 from corsproxy.config.units import duration_text, parse_duration, size_text
@@ -32,10 +34,37 @@ Document = dict[str, Any]
 """A mapping as YAML and JSON write it. Any: values of either are open by nature."""
 
 
+class _Reference(str):
+    """Text as it was written, with what it takes from the environment; any other text is a value."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what our reader takes for the same: it knows traps that PyYAML does not."""
+
+
+def _write_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    is_safe = trap_in(text) is None and isinstance(resolve(text), str)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_safe else "'")
+
+
+def _write_number(dumper: _Dumper, number: float) -> yaml.ScalarNode:
+    """Without an exponent, which our reader takes for text. There is no infinity in a configuration."""
+    return dumper.represent_scalar("tag:yaml.org,2002:float", f"{Decimal(repr(number)):f}")
+
+
+_Dumper.add_representer(str, _write_text)
+_Dumper.add_representer(float, _write_number)
+
+
 def effective_yaml(text: str, file: str, env: Mapping[str, str], serves: Table | None = None) -> str:
     """The effective configuration as YAML. The arguments are those of `effective`."""
     document = effective(text, file, env, serves)
-    return yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    written: str = yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
+    )
+    return written
 
 
 def effective(text: str, file: str, env: Mapping[str, str], serves: Table | None = None) -> Document:
@@ -50,7 +79,19 @@ def effective(text: str, file: str, env: Mapping[str, str], serves: Table | None
     document = _Writer(loaded.config, loaded.findings).config_block()
     if serves is not None:
         _put_what_serves(document, load_table(text, file, env)[0], serves)
-    return document
+    return {key: _as_written(value) for key, value in document.items()}
+
+
+def _as_written(value: object) -> object:
+    """A value, or what holds some, as the file has to say it: `$$` stands for a dollar sign there."""
+    if isinstance(value, dict):
+        return {name: _as_written(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_as_written(item) for item in value]
+    if not isinstance(value, str) or isinstance(value, _Reference):
+        return str(value) if isinstance(value, str) else value
+    # A dollar before anything else stands for itself: regular expressions end in one.
+    return value.replace("$", "$$") if "$$" in value or "${" in value else value
 
 
 def _put_what_serves(document: Document, written: Table | None, serves: Table) -> None:
@@ -82,12 +123,29 @@ class _Writer:
 
     def config_block(self) -> Document:
         document = self._block(self.config, ())
-        del document["origins"]  # they stand where they were used
+        # They stand where they were used, but for those that only the environment names.
+        named = self._groups_from_the_environment()
+        document["origins"] = {name: group for name, group in document["origins"].items() if name in named}
         document["policies"] = {
             name: self._policy(policy, ("policies", name)) for name, policy in self.config.policies.items()
         }
         document["routes"] = [self._route(route, at) for at, route in enumerate(self.config.routes)]
         return {key: value for key, value in document.items() if value != {}}
+
+    def _groups_from_the_environment(self) -> set[str]:
+        """The groups that a policy names by a reference, which stays one."""
+        policies: list[tuple[Path, Policy]] = [
+            (("policies", name), policy) for name, policy in self.config.policies.items()
+        ]
+        for at, route in enumerate(self.config.routes):
+            if isinstance(route.cors, Policy):
+                policies.append((("routes", at, "cors"), route.cors))
+        return {
+            entry[1:]
+            for path, policy in policies
+            for at, entry in enumerate(policy.allow_origins)
+            if entry.startswith("@") and self._reference((*path, "allow_origins", at))
+        }
 
     def _block(self, block: Settings, path: Path) -> Document:
         """Every key that has a value. A key without one means what its absence means."""
@@ -125,7 +183,7 @@ class _Writer:
         """The scalar as it was written, when it refers to the environment; "" when it does not."""
         place = self.findings.places.get(path)
         text = place.text if place else None
-        return text if text and "${" in text else ""
+        return _Reference(text) if text and "${" in text else ""
 
     def _edits(self, edits: HeaderEdits, path: Path) -> Document:
         masked = {kind: self._pairs(getattr(edits, kind), (*path, kind)) for kind in ("set", "add")}
@@ -182,7 +240,7 @@ class _Writer:
     def _expanded(self, entries: list[str], key: str) -> Iterator[str]:
         seen: set[str] = set()
         for entry in entries:
-            name = entry[1:] if entry.startswith("@") else ""
+            name = entry[1:] if entry.startswith("@") and not isinstance(entry, _Reference) else ""
             names: object = (entry,)
             if name and key == "allow_origins":
                 names = self.config.origins.get(name, (entry,))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from corsproxy.config.compile import load_table
 from corsproxy.config.effective import MASK, effective, effective_yaml
 from corsproxy.config.overrides import Overrides
-from corsproxy.config.table import Address
+from corsproxy.config.table import Address, Route, Table
+from corsproxy.http.edits import HeaderEdits
 
 EXAMPLE = (Path(__file__).parents[2] / "config.example.yaml").read_text(encoding="utf-8")
 
@@ -92,6 +93,93 @@ def test_durations_and_sizes_mean_the_same_written_out(seconds: float, size: int
     after, _ = load_table(effective_yaml(text, "f", {}), "f", {})
     assert after is not None
     assert (after.timeouts, after.limits) == (before.timeouts, before.limits)
+
+
+ONE_VALUE = """
+routes:
+  - name: "{1}"
+    upstream: http://127.0.0.1:9000
+    cors: off
+    match: {{headers: {{x-version: "{0}"}}}}
+    response_headers: {{set: {{X-V: "{0}"}}, remove: ["x$$$$y"]}}
+"""
+
+
+@pytest.mark.parametrize("text", ["08", "09", "0o10", "0_9", "012", "on", "1.", "1e5", "0:30", "~"])
+def test_text_stays_text(text: str) -> None:
+    name = "08" if set(text) & {":", "~"} else text  # those two are none for names
+    source = ONE_VALUE.format(text, name)
+    table, problems = load_table(effective_yaml(source, "f", {}), "f", {})
+    assert [problem.message for problem in problems if problem.severity == "error"] == []
+    assert table is not None
+    route = effective(effective_yaml(source, "f", {}), "f", {})["routes"][0]
+    assert (table.routes[0].name, route["match"]["headers"]["x-version"]) == (name, text)
+    assert _edits(table) == HeaderEdits(set=((b"X-V", text.encode()),), remove=frozenset({b"x$$y"}))
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("cost $$$$5", "cost $$5"),
+        ("cost $$5", "cost $5"),
+        ("$${X}", "${X}"),
+        ("$${X} costs $$$$5", "${X} costs $$5"),
+        ("^a$", "^a$"),
+        ("${X} $$$$", "@apps $$"),
+    ],
+)
+def test_a_dollar_sign_stays_one(written: str, value: str) -> None:
+    source = ONE_VALUE.format(written, "a")
+    once = effective_yaml(source, "f", {"X": "@apps"})
+    table, _ = load_table(once, "f", {"X": "@apps"})
+    assert table is not None
+    assert _edits(table).set == ((b"X-V", value.encode()),)
+    assert effective_yaml(once, "f", {"X": "@apps"}) == once
+
+
+@pytest.mark.parametrize("entry", ["${X}", "@${Y}"])
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_group_that_the_environment_names_is_kept(entry: str, inline: bool) -> None:
+    policy = f'{{allow_origins: ["{entry}", "@others"], allow_headers: ["@${{Z}}"]}}'
+    text = f"""
+origins: {{apps: [https://a.test], others: [https://b.test]}}
+policies: {{web: {"{allow_origins: ['@apps']}" if inline else policy}}}
+routes:
+  - {{upstream: "http://127.0.0.1:9000", cors: {policy if inline else "web"}, match: {{path: /a}}}}
+  - {{upstream: "http://127.0.0.1:9000", cors: web}}
+"""
+    env = {"X": "@apps", "Y": "apps", "Z": "mcp"}
+    before, after = _both(text, env)
+    assert effective(text, "f", env)["origins"] == {"apps": ["https://a.test"]}
+    assert list(map(_allowed, after.routes)) == list(map(_allowed, before.routes))
+    assert _allowed(after.routes[0])[0] == ["https://a.test", "https://b.test"]
+
+
+def test_small_numbers_are_written_without_an_exponent() -> None:
+    text = "timeouts: {connect: 0.0000015}\n" + ONE_VALUE.format("x", "a")
+    before, after = _both(text, {})
+    assert after.timeouts == before.timeouts
+
+
+def _both(text: str, env: dict[str, str]) -> tuple[Table, Table]:
+    """What a text comes to, and what it comes to written out."""
+    before, after = load_table(text, "f", env)[0], load_table(effective_yaml(text, "f", env), "f", env)[0]
+    assert before is not None
+    assert after is not None
+    return before, after
+
+
+def _edits(table: Table) -> HeaderEdits:
+    rewriting = table.routes[0].rewriting
+    assert rewriting is not None
+    assert rewriting.edits is not None
+    return rewriting.edits
+
+
+def _allowed(route: Route) -> tuple[list[str], list[str]]:
+    assert route.policy is not None
+    spec = route.policy.spec
+    return [each.text for each in spec.allow_origins], [each.text for each in spec.allow_headers]
 
 
 def test_a_text_that_does_not_load_has_none() -> None:
