@@ -315,5 +315,5 @@ def _har_text(name: str) -> str:
 
 
 def _stdin() -> str:
-    with click.open_file(STDIN, encoding="utf-8", errors="replace") as file:
+    with click.open_file(STDIN, encoding="utf-8-sig", errors="replace") as file:
         return str(file.read(_MOST_HAR_BYTES))

@@ -68,14 +68,16 @@ def _entries(text: str) -> Iterator[_Recorded]:
         raise HarError("nested too deeply") from error
     except (KeyError, TypeError, AttributeError, UnicodeError) as error:
         raise HarError("log.entries is not as HAR 1.2 has it") from error
+    except ValueError as error:  # of int(), which is bounded: conversion takes time
+        raise HarError("it holds a number of thousands of digits") from error
 
 
 def _recorded(number: int, request: Mapping[str, Any]) -> _Recorded:  # Any: whatever JSON holds
     fields = [
-        (header["name"].encode("latin-1"), header["value"].encode("latin-1", "replace"))
+        (header["name"].encode("latin-1", "replace"), header["value"].encode("latin-1", "replace"))
         for header in request["headers"]
     ]
-    named = [(name, value) for name, value in fields if is_token(name)]  # not ":authority" of HTTP/2
+    named = [(name, value) for name, value in fields if is_token(name)]  # not ":authority", not "é"
     return _Recorded(number, request["method"].encode("latin-1"), str(request["url"]), named)
 
 

@@ -296,12 +296,35 @@ def test_a_cookie_proves_credentials() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "1", '{"log": 1}', '{"log": {"entries": [1]}}', '{"log": {"entries": [{}]}}', "[" * 100_000],
+    [
+        "",
+        "[]",
+        "1",
+        '{"log": 1}',
+        '{"log": {"entries": [1]}}',
+        '{"log": {"entries": [{}]}}',
+        "[" * 100_000,
+        f'{{"log": {"1" * 5000}}}',
+    ],
+    ids=["nothing", "a list", "a number", "no log", "no entry", "no request", "deep", "many digits"],
 )
 def test_what_is_no_har_is_said_in_one_line(text: str) -> None:
     with pytest.raises(HarError) as error:
         read_har(text, credentials=False, host=None)
     assert "\n" not in str(error.value)
+
+
+def test_a_header_name_that_is_none_is_left_out() -> None:
+    text = har(request("PUT", "https://b.test/", origin="https://a.test", x_id="1", naïve="1", 名="1"))
+    (entry,) = read_har(text, credentials=False, host=None)
+    assert entry.question.call.headers == ((b"x-id", b"1"),)
+
+
+@pytest.mark.parametrize("name", ["-", "bom.har"])
+def test_a_byte_order_mark_is_no_part_of_a_har(name: str) -> None:
+    text = "\ufeff" + har(request("GET", "https://a.test/"))
+    Path("bom.har").write_text(text, encoding="utf-8")
+    assert run("--har", name, text=text).exit_code == 0
 
 
 def test_a_har_as_json_is_a_list() -> None:
