@@ -4,6 +4,7 @@ Here:  the shape that `explain --json`, the admin port and the inspector share.
 Never: finding anything out (`explain`), laying text out for people.
 """
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -163,6 +164,11 @@ def yaml_value(value: str | bool | tuple[str, ...]) -> str:
 _EXAMPLE_VALUES = {b"content-type": b"application/json", b"authorization": b"Bearer example"}
 
 
+_GLOB = frozenset("[]{}")
+# A segment that starts with a dot, also where it is no dot segment; newer versions of curl decode "%2e".
+_DOT_SEGMENT = re.compile(r"/(?:\.|%2e)", re.IGNORECASE)
+
+
 def curl_commands(found: Explanation, listen: Address) -> list[str]:
     """The requests of this call as commands for a shell: the preflight, if there is one, and the call."""
     call = found.question.call
@@ -191,7 +197,7 @@ def _curl(
 ) -> str:
     host, scheme = question.host.decode("latin-1"), question.scheme.decode("ascii")
     target = question.target.decode("latin-1")
-    words = ["curl", "-i", *options]
+    words = ["curl", "-i", *_as_it_stands(target), *options]
     if listen.path:
         words += ["--unix-socket", listen.path]
     reached = host if listen.path else authority_of(listen)
@@ -199,8 +205,20 @@ def _curl(
     if host != reached:
         words += ["-H", f"Host: {host}"]
     for name, value in fields:
-        words += ["-H", f"{name.decode('latin-1')}: {value.decode('latin-1')}"]
+        # "Name:" would take the field out; "Name;" sends it empty (curl(1), --header).
+        words += [
+            "-H",
+            f"{name.decode('latin-1')}: {value.decode('latin-1')}" if value else f"{shown(name)};",
+        ]
     return shlex.join(words)
+
+
+def _as_it_stands(target: str) -> list[str]:
+    """What keeps curl from asking for another target: it expands braces and brackets, and resolves dot
+    segments.
+    """
+    globs = not _GLOB.isdisjoint(target)
+    return [*(["-g"] if globs else []), *(["--path-as-is"] if _DOT_SEGMENT.search(target) else [])]
 
 
 def authority_of(listen: Address) -> str:

@@ -234,6 +234,30 @@ def test_commands_reach_the_listener(listen: Address, words: list[str]) -> None:
     assert shlex.split(command) == ["curl", "-i", *words, "-H", f"Origin: {APP}"]
 
 
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        (b"/api?ids[0]=1", ["-g"]),
+        (b"/api/{a,b}", ["-g"]),
+        (b"/x/../api", ["--path-as-is"]),
+        (b"/api/.", ["--path-as-is"]),
+        (b"/x/%2E./api", ["--path-as-is"]),
+        (b"/./api?a={b}", ["-g", "--path-as-is"]),
+        (b"/api/a.b", []),
+    ],
+)
+def test_curl_asks_for_the_target_as_it_stands(target: bytes, options: list[str]) -> None:
+    found = explain(table(), Question(Call(APP.encode()), target, b"127.0.0.1:8080"))
+    (command,) = curl_commands(found, table().listen)
+    url = f"http://127.0.0.1:8080{target.decode()}"
+    assert shlex.split(command) == ["curl", "-i", *options, url, "-H", f"Origin: {APP}"]
+
+
+def test_curl_sends_a_header_without_a_value() -> None:
+    (command,) = run(*NAMED, "-H", "Accept:", "--curl").stdout.splitlines()
+    assert shlex.split(command)[-2:] == ["-H", "Accept;"]
+
+
 def test_a_head_is_asked_for_as_curl_wants_it() -> None:
     found = explain(table(), Question(Call(APP.encode(), b"HEAD"), b"/api", b"127.0.0.1:8080"))
     assert curl_commands(found, table().listen) == [
