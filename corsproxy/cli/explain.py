@@ -20,6 +20,7 @@ from corsproxy.config.table import Table
 from corsproxy.cors.browser import Call
 from corsproxy.cors.fields import is_token
 from corsproxy.cors.pasted import Pasted, read_pasted
+from corsproxy.http.authority import is_authority
 from corsproxy.proxy.explain import Explanation, Question
 from corsproxy.proxy.explain import explain as explain_call
 from corsproxy.proxy.explained import Json, as_json, authority_of, curl_commands
@@ -27,6 +28,7 @@ from corsproxy.proxy.routing import Router
 
 __all__ = ["explain"]
 
+_HOST_FORM = "write it like api.example.com or api.example.com:8080"
 _MOST_HAR_BYTES = 256 * 1024 * 1024
 
 Headers = tuple[tuple[bytes, bytes | None], ...]
@@ -89,6 +91,18 @@ class _Wire(click.ParamType[bytes]):
         return _wire(self, str(value), "field value", param, ctx)
 
 
+class _Host(click.ParamType[bytes]):
+    """What stands in a Host field: the proxy answers any other with 400, before it looks for a route."""
+
+    name = "host"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        host = _wire(self, str(value), "host", param, ctx)
+        if not is_authority(host):
+            self.fail(f"{value!r} is no host and port, so the proxy answers 400: {_HOST_FORM}", param, ctx)
+        return host
+
+
 def _wire(
     kind: click.ParamType[bytes] | _Header,
     text: str,
@@ -147,7 +161,7 @@ class _Asked:
     help="A header with its value, which decides whether it is safelisted. May be repeated.",
 )
 @click.option("--credentials", is_flag=True, help='The call has credentials: "include", or withCredentials.')
-@click.option("--host", type=_Wire(), metavar="HOST", help="Host that is asked.  [default: the listener]")
+@click.option("--host", type=_Host(), metavar="HOST", help="Host that is asked.  [default: the listener]")
 @click.option("-c", "--config", metavar="FILE", help="The configuration file; - reads standard input.")
 @click.option(
     "--har", metavar="FILE", help="Judge every cross-origin call of a HAR file; - reads standard input."
@@ -244,9 +258,12 @@ def _place(url: str) -> tuple[bytes, bytes]:
     try:
         parts = urlsplit(url)
         query = f"?{parts.query}" if parts.query else ""
-        return parts.netloc.encode("ascii"), f"{parts.path or '/'}{query}".encode("ascii")
+        authority, target = parts.netloc.encode("ascii"), f"{parts.path or '/'}{query}".encode("ascii")
     except ValueError as error:  # also of characters beyond ASCII
         raise click.UsageError(f"{url!r} is no URL as browsers send it") from error
+    if authority and not is_authority(authority):
+        raise click.UsageError(f"{url!r} is no URL as browsers send it: {parts.netloc!r} is no host and port")
+    return authority, target
 
 
 # What people bring along

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from corsproxy.config.table import Table
 from corsproxy.cors.browser import Call
 from corsproxy.cors.fields import is_token
+from corsproxy.http.authority import is_authority
 from corsproxy.proxy.explain import Question
 from corsproxy.proxy.explained import authority_of
 
@@ -36,6 +37,8 @@ def question_of(pairs: Iterable[tuple[str, str]], table: Table) -> Question:
         _flag(query, "credentials"),
     )
     host = _wire(query, "host") or authority_of(table.listen).encode("ascii")
+    if not is_authority(host):
+        raise BadQueryError("host is no host and port, so the proxy answers 400: write it like a.test:8080")
     return Question(call, _target(query), host, b"https" if table.tls else b"http")
 
 

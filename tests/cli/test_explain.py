@@ -150,6 +150,10 @@ USAGE = [
     ("a fragment", ["--origin", APP, "--path", "/a#b"], "is no path"),
     ("a path beyond ASCII", ["--origin", APP, "--path", "/é"], "not printable ASCII"),
     ("a method that is none", [*NAMED, "--method", "GET IT"], "is no method"),
+    ("a host with a space", [*NAMED, "--host", "a b"], "the proxy answers 400"),
+    ("a port that is none", [*NAMED, "--host", "h:99999"], "the proxy answers 400"),
+    ("a user at a host", [*NAMED, "--host", "u@h"], "is no host and port"),
+    ("an empty host", [*NAMED, "--host", ""], "is no host and port"),
     ("a header name that is none", [*NAMED, "--headers", "a,b c"], "is no header name"),
     ("a header without a value", [*NAMED, "-H", "x-id"], "write it like"),
     ("two forms", [*NAMED, "--json", "--curl"], "one of --json and --curl"),
@@ -170,6 +174,11 @@ USAGE = [
     (
         "a URL that no browser has",
         ["--origin", APP, "--error", "remote resource at http://[/. (Reason: CORS preflight"],
+        "is no URL",
+    ),
+    (
+        "a URL with a user, whom no browser shows",
+        ["--origin", APP, "--error", "remote resource at http://u@h/. (Reason: CORS preflight"],
         "is no URL",
     ),
 ]

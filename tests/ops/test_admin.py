@@ -337,6 +337,7 @@ NO_QUESTION = [
     ("a key of another name", CALL + "&metod=PUT", "'metod' is not known here"),
     ("a key twice", CALL + "&path=/b", "path stands there twice"),
     ("no method", CALL + "&method=a%20b", "'a b' is no method"),
+    ("no host", CALL + "&host=h:99999", "host is no host and port"),
     ("no header name", CALL + "&headers=a%20b", "'a b' is no header name"),
     ("a header without value", CALL + "&header=X-Id", "header is written like"),
     ("a line break in a value", CALL + "&header=X-Id:%0d%0ax", None),
