@@ -23,6 +23,7 @@ from corsproxy.cors.policy import CorsPolicy
 from corsproxy.cors.remedy import Key, Remedy, find_remedy, place_of
 from corsproxy.http.faults import Fault
 from corsproxy.http.paths import split_target
+from corsproxy.http.redirects import without_default_port
 from corsproxy.proxy.answers import fault_answer, head_lines, preflight_answer, refusal_answer
 from corsproxy.proxy.routing import Router, host_name
 from corsproxy.proxy.why_not import why_not
@@ -50,7 +51,8 @@ class Question:
     @property
     def is_same_origin(self) -> bool:
         """Does the page come through this proxy itself?"""
-        return self.call.origin == self.scheme + b"://" + self.host.lower()
+        own = without_default_port(self.scheme, self.host.lower())
+        return self.call.origin == self.scheme + b"://" + own
 
 
 @dataclass(frozen=True, slots=True)

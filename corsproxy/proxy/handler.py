@@ -14,6 +14,7 @@ from corsproxy.config.table import Table, Upstream
 from corsproxy.cors.decide import Decision, decide_no_route
 from corsproxy.http.faults import BODY_TOO_LARGE, CONNECTION_LIMIT, IN_FLIGHT_LIMIT, Fault
 from corsproxy.http.forwarded import public_origin
+from corsproxy.http.redirects import without_default_port
 from corsproxy.proxy.answers import date_line, fault_answer, options_answer, refusal_answer
 from corsproxy.proxy.capture import Capture
 from corsproxy.proxy.cookie_guard import CookieMemory, guard_for
@@ -258,14 +259,14 @@ def _is_same_origin(client: Downstream, request: Request) -> bool:
     """True when the request comes from a page that this proxy itself serves: Origin is sent with every POST.
 
     Sec-Fetch-Site cannot be set by scripts (Fetch, #forbidden-request-header). Without it, Origin is compared
-    with the proxy's own scheme and Host.
+    with the proxy's own scheme and Host, which may name the default port: Origin never does (RFC 6454 §6.1).
     """
     if request.site:
         return request.site == b"same-origin"
     scheme, host = client.scheme, request.host
     if client.trusts_peer:
         scheme, host = public_origin(request.forwarding, scheme, host)
-    return request.origin == scheme + b"://" + host.lower()
+    return request.origin == scheme + b"://" + without_default_port(scheme, host.lower())
 
 
 _LINE = re.compile(rb"[\r\n]*([A-Z]{1,20}) (/[!->@-~]{0,1023})")  # the path without its query

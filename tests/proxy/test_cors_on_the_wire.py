@@ -389,6 +389,8 @@ BLOCK = [
         get("/", "Origin: http://proxy.test:8080", host="Proxy.test:8080"),
         200,
     ),
+    Block("34: Host may name the default port", get("/", "Origin: http://h.test", host="h.test:80"), 200),
+    Block("34: not that of https", get("/", "Origin: http://h.test", host="h.test:443"), 403),
     Block("same-site is not same-origin", get("/", f"Origin: {OTHER}", "Sec-Fetch-Site: same-site"), 403),
     Block("a scheme of its own", get("/", "Origin: https://proxy.test"), 403),
     Block(

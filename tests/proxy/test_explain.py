@@ -214,6 +214,20 @@ def test_a_preflight_goes_where_its_missing_headers_send_it() -> None:
     assert (red.preflight.route.name, red.actual.route.name) == ("tenant", "web")
 
 
+@pytest.mark.parametrize(
+    ("scheme", "host", "is_own"),
+    [
+        (b"http", b"H.test:80", True),
+        (b"http", b"h.test:", True),
+        (b"http", b"h.test:443", False),
+        (b"https", b"h.test:80", False),
+    ],
+)
+def test_an_origin_has_no_default_port(scheme: bytes, host: bytes, is_own: bool) -> None:
+    question = Question(Call(scheme + b"://h.test"), b"/", host, scheme)
+    assert question.is_same_origin is is_own
+
+
 def test_diagnostics_bring_the_browser_to_the_step_that_fails() -> None:
     found = explained(b"/diagnose", Call(ORIGIN, b"PATCH"))
     assert found.verdict.preflight[-1].about == "PATCH"

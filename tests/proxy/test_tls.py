@@ -73,12 +73,13 @@ async def test_requests_over_tls(files: Files) -> None:
 
 async def test_a_page_of_the_proxy_itself_has_an_https_origin(files: Files) -> None:
     async with upstream(answers(ok())) as legacy, proxy(route(legacy.port), tls=listen_tls(files)) as front:
-        for origin, reason in (
-            ("https://proxy.test", "same-origin"),
-            ("http://proxy.test", "origin-not-allowed"),
+        for origin, host, reason in (
+            ("https://proxy.test", "proxy.test", "same-origin"),
+            ("https://proxy.test", "proxy.test:443", "same-origin"),
+            ("http://proxy.test", "proxy.test", "origin-not-allowed"),
         ):
             wire = await dial_tls(front.address, client_context(files))
-            await wire.send(get("/", f"Origin: {origin}"))
+            await wire.send(get("/", f"Origin: {origin}", host=host))
             await wire.message()
             assert front.last.decision is not None
             assert front.last.decision.reason == reason
