@@ -13,8 +13,9 @@ __all__ = ["ForwardedCookies", "cookie_names", "is_deletion", "set_cookie_name",
 
 _SPACE = b" \t"
 _FIELD = b"cookie:"
-_YEAR = re.compile(rb"(?<!\d)\d{4}(?!\d)")
-_LONG_AGO = b"2000"  # servers that delete name the beginning of time, 1970, or thereabouts
+_DELIMITERS = re.compile(rb"[\t\x20-/;-@\[-`{-~]+")  # RFC 6265 §5.1.1
+_NUMBER = re.compile(rb"(\d{1,4})(?!\d)")
+_LONG_AGO = 2000  # servers that delete name the beginning of time, 1970, or thereabouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,25 @@ def is_deletion(value: bytes) -> bool:
     max_age = attributes.get(b"max-age", b"")
     if max_age.removeprefix(b"-").isdigit():
         return max_age.startswith(b"-") or not max_age.strip(b"0")
-    year = _YEAR.search(attributes.get(b"expires", b""))
-    return year is not None and year[0] < _LONG_AGO
+    year = _year(attributes.get(b"expires", b""))
+    return year is not None and year < _LONG_AGO
+
+
+def _year(date: bytes) -> int | None:
+    """The year of a date as browsers read it, in any of its forms (RFC 6265 §5.1.1); None = it has none."""
+    day_seen = False
+    for token in _DELIMITERS.split(date):
+        number = _NUMBER.match(token)
+        if number is None or b":" in token:  # a word, or the time
+            continue
+        digits, year = len(number[1]), int(number[1])
+        if digits <= 2 and not day_seen:
+            day_seen = True
+        elif digits >= 2:
+            century = 0 if digits > 2 else 1900 if year >= 70 else 2000
+            # Before 1601 the whole attribute is ignored, as if it were not there.
+            return year + century if year + century >= 1601 else None
+    return None
 
 
 def sift_cookies(lines: Sequence[bytes], names: Container[bytes]) -> list[bytes]:
