@@ -166,6 +166,10 @@ _LARGEST_HEAD = 1024 * 1024
 _DURATION_SCHEMA = _schema(
     {"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{DURATION_PATTERN}$"}
 )
+_PERIOD_SCHEMA = _schema(
+    {"type": "number", "exclusiveMinimum": 0},
+    {"type": "string", "pattern": f"^(?![0.]+[a-z]){DURATION_PATTERN}$"},  # not all zeros before the unit
+)
 _SIZE_TEXT = {"type": "string", "pattern": f"^{SIZE_PATTERN}$"}
 
 
@@ -176,7 +180,7 @@ def _whole(lowest: int, highest: int) -> WithJsonSchema:
 Duration = Annotated[float, BeforeValidator(_seconds), _DURATION_SCHEMA, Kind("duration")]
 """Seconds; 0 is allowed."""
 
-Period = Annotated[float, BeforeValidator(_longer_than_nothing), _DURATION_SCHEMA, Kind("duration")]
+Period = Annotated[float, BeforeValidator(_longer_than_nothing), _PERIOD_SCHEMA, Kind("duration")]
 """Seconds; more than 0."""
 
 Size = Annotated[

@@ -1,5 +1,6 @@
 """One declaration, many readers: model, example, reference page, schema and starter hold the same keys."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,8 @@ def accepts(schema: dict[str, Any], value: Value) -> bool:
         "maximum", value
     ):
         return False
+    if isinstance(value, int | float) and value <= schema.get("exclusiveMinimum", -math.inf):
+        return False
     return {
         None: lambda: True,
         "object": lambda: isinstance(value, dict) and accepts_members(schema, value),
@@ -159,6 +162,9 @@ REFUSED = {
     "an unknown value": "log: {level: loud}\nroutes: []",
     "a number where a list belongs": "routes: 5",
     "a duration without a unit it knows": "timeouts: {idle: 5 years}\nroutes: []",
+    "no time": "timeouts: {idle: 0}\nroutes: []",
+    "no time, with a unit": "timeouts: {idle: 0s}\nroutes: []",
+    "no time, with decimals": "timeouts: {idle: 00.00ms}\nroutes: []",
     "cors: on": "routes: [{upstream: a, cors: on}]",
 }
 
@@ -175,6 +181,8 @@ ACCEPTED = {
     "a star or a list": "policies: {a: {allow_methods: '*', allow_headers: [x]}}\nroutes: []",
     "listen as a mapping": "listen: {address: 'a:1', tls: null}\nroutes: []",
     "admin as a mapping": "admin: {address: 'a:1', token: '${TOKEN}', hosts: [a]}\nroutes: []",
+    "hardly any time": "timeouts: {idle: 0.5ms, connect: 0.001}\nroutes: []",
+    "no time where that is a duration": "drain: {delay: 0s}\nroutes: []",
     "a bare number as a duration": "timeouts: {idle: 5}\nroutes: []",
 }
 
