@@ -84,14 +84,18 @@ def handed_on(sent: Fields, peer: str, scheme: bytes, host: bytes) -> bytes:
 
 
 def public_origin(sent: Fields, scheme: bytes, host: bytes) -> tuple[bytes, bytes]:
-    """Scheme and authority that the client itself used, by what a trusted peer says of it."""
-    for name, value in sent:
-        first = value.partition(b",")[0].strip()
-        if name.lower() == b"x-forwarded-proto" and first.lower() in {b"http", b"https"}:
-            scheme = first.lower()
-        elif name.lower() == b"x-forwarded-host" and first:
-            host = first
-    return scheme, host
+    """Scheme and authority that the client itself used, by what a trusted peer says of it.
+
+    That is the first member of each field, however its members are spread over lines (RFC 9110 §5.3).
+    """
+    proto = _first(sent, b"x-forwarded-proto").lower()
+    return proto if proto in {b"http", b"https"} else scheme, _first(sent, b"x-forwarded-host") or host
+
+
+def _first(sent: Fields, wanted: bytes) -> bytes:
+    """The first member of a field; empty when there is none."""
+    members = (list_members(value) for name, value in sent if name.lower() == wanted)
+    return next((each[0] for each in members if each), b"")
 
 
 def client_address(sent: Fields, peer: str, networks: Sequence[Network]) -> str:

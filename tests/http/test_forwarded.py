@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corsproxy.http.forwarded import PRIVATE, client_address, forwarded_lines, is_forwarding_field
+from corsproxy.http.forwarded import (
+    PRIVATE,
+    client_address,
+    forwarded_lines,
+    is_forwarding_field,
+    public_origin,
+)
 
 OURS = [
     b"x-forwarded-for",
@@ -81,3 +87,30 @@ def test_each_line_is_one_line(peer: str, tls: bool) -> None:
 def test_the_clients_own_address(sent: list[bytes], client: str) -> None:
     fields = [(b"X-Forwarded-For", value) for value in sent]
     assert client_address(fields, "10.0.0.1", PRIVATE) == client
+
+
+@pytest.mark.parametrize(
+    ("protos", "hosts", "origin"),
+    [
+        ([], [], (b"http", b"p.test")),
+        ([b"HTTPS"], [b"a.test:8443"], (b"https", b"a.test:8443")),
+        ([b"https, http"], [b"a.test, b.test"], (b"https", b"a.test")),
+        ([b"https", b"http"], [b"a.test", b"b.test"], (b"https", b"a.test")),
+        ([b"", b"https,http", b"http"], [b" , a.test", b"b.test"], (b"https", b"a.test")),
+        ([b"ftp", b"https"], [b""], (b"http", b"p.test")),
+    ],
+    ids=[
+        "nothing said",
+        "one each",
+        "the first of a list",
+        "the first of several lines",
+        "empty members do not count",
+        "the first one, or none",
+    ],
+)
+def test_the_origin_that_the_client_used(
+    protos: list[bytes], hosts: list[bytes], origin: tuple[bytes, bytes]
+) -> None:
+    sent = [(b"X-Forwarded-Proto", value) for value in protos]
+    sent += [(b"x-forwarded-host", value) for value in hosts]
+    assert public_origin(sent, b"http", b"p.test") == origin
