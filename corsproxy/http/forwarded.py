@@ -5,6 +5,7 @@ Never: sockets; the caller knows the peer. A peer that is not trusted may say no
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from corsproxy.http.fields import Fields, list_members
@@ -36,6 +37,11 @@ PRIVATE: tuple[Network, ...] = tuple(
         "fe80::/10",
     )
 )
+
+
+# "[2001:db8::1]", "[2001:db8::1]:443" and "203.0.113.9:4711": as in Forwarded (RFC 7239 §6), and as load
+# balancers write X-Forwarded-For, which no standard describes. An IPv6 address without brackets has no port.
+_BRACKETED_OR_WITH_PORT = re.compile(r"\[([^]]*:[^]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
 def is_forwarding_field(name: bytes) -> bool:
@@ -117,9 +123,11 @@ def client_address(sent: Fields, peer: str, networks: Sequence[Network]) -> str:
 
 
 def _address(text: str) -> str:
-    """An address without its zone, which may be any text, and says something on one machine alone (RFC 4007
-    §6). Raises ValueError.
+    """An address without the port that some proxies add, and without its zone, which may be any text, and
+    says something on one machine alone (RFC 4007 §6). Raises ValueError.
     """
+    if found := _BRACKETED_OR_WITH_PORT.fullmatch(text):
+        text = found[1] or found[2]
     ipaddress.ip_address(text)
     return text.partition("%")[0]
 
