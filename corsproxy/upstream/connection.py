@@ -108,6 +108,7 @@ class Connection(asyncio.Protocol):
         "_head_only",
         "_in_interim",
         "_interims",
+        "_last_look",
         "_left",
         "_may_switch",
         "_overhead",
@@ -145,6 +146,7 @@ class Connection(asyncio.Protocol):
         self.was_idle = False  # it has been, at least once
         self.is_tls = False
         self._delivery = Delivery()
+        self._last_look: asyncio.TimerHandle | None = None  # while it waits for what is not sent yet
         self._ended = False  # the endpoint said that it sends no more
         self.transport: asyncio.Transport
         self.address = ""  # which address of a named host it is; set by the owner
@@ -258,7 +260,7 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_the_end(self) -> None:
         """It waits for what is not sent yet, and an upstream that reads nothing would keep it waiting."""
-        asyncio.get_running_loop().call_later(_GENTLE_SECONDS, self._end_waiting)
+        self._last_look = asyncio.get_running_loop().call_later(_GENTLE_SECONDS, self._end_waiting)
 
     def _end_waiting(self) -> None:
         if self._delivery.look(self.transport)[1]:
@@ -285,6 +287,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by whom ever."""
         self._owner.forget(self)
+        if self._last_look is not None:
+            self._last_look.cancel()
         if self.held:
             self.renounce()
             return
