@@ -33,6 +33,7 @@ __all__ = ["ListenError", "Observer", "Server", "StartError", "unresolved_hosts"
 _log = logging.getLogger(__name__)
 
 _RESOLVE_SECONDS = 5.0
+_LOOKUPS_AT_ONCE = 16  # each takes a thread, and a file may name thousands of hosts
 _TLS_SHUTDOWN_SECONDS = 86_400.0  # a connection has deadlines of its own, which know whether its client reads
 _ACCEPTS_A_TURN = 8
 
@@ -240,13 +241,14 @@ def _log_notice(notice: Notice) -> None:
 async def unresolved_hosts(table: Table) -> list[str]:
     """Names of upstream hosts that do not resolve now. They may later, so it is worth only a warning."""
     hosts = sorted({end.host for up in _upstreams(table) for end in up.endpoints if end.host})
-    found = await asyncio.gather(*(_resolves(host) for host in hosts))
+    turns = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+    found = await asyncio.gather(*(_resolves(host, turns) for host in hosts))
     return [host for host, resolves in zip(hosts, found, strict=True) if not resolves]
 
 
-async def _resolves(host: str) -> bool:
+async def _resolves(host: str, turns: asyncio.Semaphore) -> bool:
     try:
-        async with asyncio.timeout(_RESOLVE_SECONDS):
+        async with turns, asyncio.timeout(_RESOLVE_SECONDS):
             await look_up(host, 0)
     except (OSError, UnicodeError):
         return False

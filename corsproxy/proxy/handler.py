@@ -90,7 +90,7 @@ class Handler:
             None if is_preflight else request.raw_fields,
         )
         if isinstance(found, Fault):
-            self._answer_fault(client, exchange, found, self._without_route(request), request)
+            self._answer_fault(client, exchange, found, self._without_route(request))
             return
         service = self._services[found.index]
         exchange.route = found
@@ -112,9 +112,9 @@ class Handler:
             request.upgrade = b""  # served as the ordinary request that it is as well (RFC 9110 §7.8)
         fault = _over_limit(client, service, request)
         if fault is not None:
-            self._answer_fault(client, exchange, fault, ready.decision, request)
+            self._answer_fault(client, exchange, fault, ready.decision)
         elif ready.decision.blocks or _may_not_switch(service, ready, request):
-            self._answer_refusal(client, exchange, ready.decision, request)
+            self._answer_refusal(client, exchange, ready.decision)
         elif request.max_forwards == 0:
             self._send_answer(client, exchange, options_answer(ready.decision), b"")
         else:
@@ -130,18 +130,16 @@ class Handler:
         exchange.request_id = _new_id()
         exchange.fault = fault
         answer, body = fault_answer(fault, decide_no_route(self.table.policies, exchange.origin))
-        self._send_answer(client, exchange, answer, b"" if exchange.method == b"HEAD" else body)
+        self._send_answer(client, exchange, answer, body)
 
     def _without_route(self, request: Request) -> Decision:
         return decide_no_route(self.table.policies, request.origin, preflight=request.is_preflight)
 
     # Ways out
 
-    def _answer_refusal(
-        self, client: Downstream, exchange: Exchange, decision: Decision, request: Request
-    ) -> None:
+    def _answer_refusal(self, client: Downstream, exchange: Exchange, decision: Decision) -> None:
         head, body = refusal_answer(decision, "This origin may not use this route.")
-        self._send_answer(client, exchange, head, b"" if request.method == b"HEAD" else body)
+        self._send_answer(client, exchange, head, body)
 
     def _answer_fault(
         self,
@@ -149,15 +147,16 @@ class Handler:
         exchange: Exchange,
         fault: Fault,
         decision: Decision | None,
-        request: Request,
     ) -> None:
         exchange.fault = fault
         if exchange.decision is None:
             exchange.decision = decision
         head, body = fault_answer(fault, decision)
-        self._send_answer(client, exchange, head, b"" if request.method == b"HEAD" else body)
+        self._send_answer(client, exchange, head, body)
 
     def _send_answer(self, client: Downstream, exchange: Exchange, head: bytes, body: bytes) -> None:
+        if exchange.method == b"HEAD":
+            body = b""
         exchange.status = int(head[9:12])
         exchange.sent_bytes = len(body)
         head += self._closing_lines(client, exchange)
@@ -188,7 +187,7 @@ class Handler:
     def on_failed(self, forward: Forward, fault: Fault) -> None:
         """The exchange ended in a fault, and the client has had no answer yet."""
         forward.service.load.in_flight -= 1
-        self._answer_fault(forward.client, forward.exchange, fault, forward.ready.decision, forward.request)
+        self._answer_fault(forward.client, forward.exchange, fault, forward.ready.decision)
 
 
 def _begin(client: Downstream, request: Request) -> Exchange:

@@ -11,7 +11,6 @@ from corsproxy.http.faults import TUNNEL_IDLE, Fault
 from corsproxy.http.websocket import GOING_AWAY, FrameEdges
 from corsproxy.proxy.downstream import Downstream
 from corsproxy.upstream.connection import Connection
-from corsproxy.upstream.delivery import Delivery
 
 __all__ = ["Tunnel"]
 
@@ -23,7 +22,6 @@ class Tunnel:
         "_client",
         "_client_ended",
         "_connection",
-        "_delivery",
         "_edges",
         "_ended",
         "_idle",
@@ -50,7 +48,6 @@ class Tunnel:
         """
         self._client = client
         self._connection = connection
-        self._delivery = Delivery()  # to the upstream
         self._idle = idle
         self._ended: Callable[[Tunnel, Fault | None], None] | None = ended
         self._edges = FrameEdges() if websocket else None  # of what the upstream sends
@@ -111,8 +108,8 @@ class Tunnel:
 
     def on_deadline(self) -> None:
         """Nothing came for too long; but what did may be on its way still, to one who takes it slowly."""
-        upstream_takes = self._delivery.look(self._connection.transport)[1]
-        if self._client.takes_some() or upstream_takes:
+        takes = (self._client.takes_some(), self._connection.takes_some())  # both: each remembers this look
+        if any(takes):
             self._client.arm(self._idle)
         else:
             self._end(TUNNEL_IDLE, abrupt=True)

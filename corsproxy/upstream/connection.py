@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
         self._sock: socket.socket | None = None
         self.was_idle = False  # it has been, at least once
         self.is_tls = False
-        self._delivery = Delivery()
+        self._delivery: Delivery | None
         self._last_look: asyncio.TimerHandle | None = None  # while it waits for what is not sent yet
         self._ended = False  # the endpoint said that it sends no more
         self.transport: asyncio.Transport
@@ -156,6 +156,7 @@ class Connection(asyncio.Protocol):
     def _reset(self, *, head_only: bool, may_switch: bool) -> None:
         self._head_only = head_only
         self._may_switch = may_switch
+        self._delivery = None  # of this request; None = nobody has looked yet
         self._early = b""  # what followed a 101 in the same read
         self.switched = False  # the response is a 101, and was asked for
         self._in_interim = False
@@ -249,7 +250,9 @@ class Connection(asyncio.Protocol):
         return early
 
     def takes_some(self) -> bool:
-        """True when a request is on its way and the endpoint has taken some since this was asked last."""
+        """True when something is on its way, and the endpoint has taken some since this was asked last."""
+        if self._delivery is None:
+            self._delivery = Delivery()
         return self._delivery.look(self.transport)[1]
 
     def close_gently(self) -> None:
@@ -263,7 +266,7 @@ class Connection(asyncio.Protocol):
         self._last_look = asyncio.get_running_loop().call_later(_GENTLE_SECONDS, self._end_waiting)
 
     def _end_waiting(self) -> None:
-        if self._delivery.look(self.transport)[1]:
+        if self.takes_some():
             self._wait_for_the_end()
         else:
             self.transport.abort()

@@ -13,7 +13,7 @@ try:
     import fcntl
     import termios
 except ImportError:  # Windows
-    fcntl = termios = None  # type: ignore[assignment]
+    fcntl = termios = None  # type: ignore[assignment] # typeshed has them as modules, or not at all
 
 __all__ = ["Delivery"]
 

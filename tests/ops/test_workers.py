@@ -602,7 +602,7 @@ async def test_what_one_worker_cannot_load_in_time_none_does(
         assert channel is not None
         asking = channel.ask
 
-        async def wait_for_it(question: str, timeout: float | None = None, **details: object) -> Message:  # noqa: ASYNC109
+        async def wait_for_it(question: str, timeout: float | None = None, **details: object) -> Message:  # noqa: ASYNC109 - `ask`'s
             if question == "load":
                 async with asyncio.timeout(timeout):
                     await asyncio.Event().wait()
@@ -631,7 +631,7 @@ async def test_a_worker_that_says_no_is_no_reason_to_end_it(
         assert channel is not None
         asking = channel.ask
 
-        async def refuse(question: str, timeout: float | None = None, **details: object) -> Message:  # noqa: ASYNC109
+        async def refuse(question: str, timeout: float | None = None, **details: object) -> Message:  # noqa: ASYNC109 - `ask`'s
             if "X-two" in str(details.get("text")):
                 return await asking(question, timeout, text="routes: []")
             return await asking(question, timeout, **details)
